@@ -1,0 +1,268 @@
+//! One upload and everything that became of it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Fid, JobId, JobMessage, Options, Timestamp};
+
+/// The record of one upload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The job's id, which is the fid of its video.
+    pub id: JobId,
+    /// Whose upload it is.
+    pub owner: Address,
+    /// How far it has come.
+    pub state: JobState,
+    /// The share of the audio that is converted, 0 to 1.
+    pub progress: f32,
+    /// The upload's file name, without directories. None where a foreign gateway took the upload.
+    pub filename: Option<String>,
+    /// The video's length in bytes, known from the commit on.
+    pub size_bytes: Option<u64>,
+    /// What the owner asked for.
+    pub options: Options,
+    /// The finished MP3.
+    pub mp3: Option<Mp3>,
+    /// Why there is no MP3: set with `failed`, `dead` and `cancelled`.
+    pub reason: Option<Reason>,
+    /// How often a conversion was begun.
+    pub attempts: u32,
+    /// When the upload began.
+    pub created_at: Timestamp,
+    /// When the record last changed.
+    pub updated_at: Timestamp,
+    /// When it reached a final state.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Job {
+    /// What is put on a queue about this job.
+    pub fn message(&self) -> JobMessage {
+        JobMessage {
+            video_fid: self.id,
+            mp3_fid: self.mp3.as_ref().map(|mp3| mp3.fid),
+            username: self.owner.clone(),
+        }
+    }
+}
+
+/// A finished MP3. The sizes are unknown where a foreign converter made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mp3 {
+    /// Its file in the bucket `mp3s`.
+    pub fid: Fid,
+    /// Its length in bytes.
+    pub size_bytes: Option<u64>,
+    /// Its playing time in milliseconds.
+    pub duration_ms: Option<u64>,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Bytes are arriving.
+    Receiving,
+    /// The video is safe and waits for a converter: the commit point.
+    Queued,
+    /// A converter holds it.
+    Converting,
+    /// The MP3 is there. Final.
+    Done,
+    /// The upload is at fault; the owner is told why. Final.
+    Failed,
+    /// We could not do it; the owner is told, and an operator can replay it. Final until then.
+    Dead,
+    /// The owner took it back. Final.
+    Cancelled,
+}
+
+impl JobState {
+    /// Every state, in the order a job passes through them.
+    pub const ALL: [Self; 7] = [
+        Self::Receiving,
+        Self::Queued,
+        Self::Converting,
+        Self::Done,
+        Self::Failed,
+        Self::Dead,
+        Self::Cancelled,
+    ];
+
+    /// The state's name in records, in the API and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Receiving => "receiving",
+            Self::Queued => "queued",
+            Self::Converting => "converting",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// No worker will change it any more.
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Done | Self::Failed | Self::Dead | Self::Cancelled
+        )
+    }
+}
+
+/// The text names no state.
+#[derive(Debug, thiserror::Error)]
+#[error("no such state: expected receiving, queued, converting, done, failed, dead or cancelled")]
+pub struct InvalidState;
+
+impl FromStr for JobState {
+    type Err = InvalidState;
+
+    fn from_str(text: &str) -> Result<Self, InvalidState> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(InvalidState)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a job has no MP3, for its owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Stable, for programs.
+    pub code: ReasonCode,
+    /// One sentence with the way out, for people.
+    pub message: String,
+}
+
+/// The stable names of reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// The file has no audio stream.
+    NoAudio,
+    /// The file is media, and broken beyond use.
+    Damaged,
+    /// The file is not media.
+    NotMedia,
+    /// It plays longer than allowed.
+    TooLong,
+    /// It holds more streams than allowed.
+    TooManyStreams,
+    /// Its audio has more channels than allowed.
+    TooManyChannels,
+    /// The MP3 would be larger than allowed.
+    OutputTooLarge,
+    /// The conversion took longer than allowed.
+    TimeLimit,
+    /// The upload stopped before its end.
+    UploadInterrupted,
+    /// The owner took it back.
+    Cancelled,
+    /// Our own trouble did not end.
+    Dead,
+}
+
+impl ReasonCode {
+    /// Every code.
+    pub const ALL: [Self; 11] = [
+        Self::NoAudio,
+        Self::Damaged,
+        Self::NotMedia,
+        Self::TooLong,
+        Self::TooManyStreams,
+        Self::TooManyChannels,
+        Self::OutputTooLarge,
+        Self::TimeLimit,
+        Self::UploadInterrupted,
+        Self::Cancelled,
+        Self::Dead,
+    ];
+
+    /// The code as records and the API spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoAudio => "no_audio",
+            Self::Damaged => "damaged",
+            Self::NotMedia => "not_media",
+            Self::TooLong => "too_long",
+            Self::TooManyStreams => "too_many_streams",
+            Self::TooManyChannels => "too_many_channels",
+            Self::OutputTooLarge => "output_too_large",
+            Self::TimeLimit => "time_limit",
+            Self::UploadInterrupted => "upload_interrupted",
+            Self::Cancelled => "cancelled",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The code of that spelling, if there is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+}
+
+/// What the owner is told about a job, one mail each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VerdictKind {
+    /// The MP3 is ready.
+    Done,
+    /// The upload is at fault.
+    Failed,
+    /// It was our fault.
+    Dead,
+}
+
+impl VerdictKind {
+    /// What a job in `state` has to tell its owner, if anything.
+    pub const fn of(state: JobState) -> Option<Self> {
+        match state {
+            JobState::Done => Some(Self::Done),
+            JobState::Failed => Some(Self::Failed),
+            JobState::Dead => Some(Self::Dead),
+            _ => None,
+        }
+    }
+
+    /// The kind's name in a Message-ID.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_records_and_in_json_are_the_same() {
+        for state in JobState::ALL {
+            assert_eq!(
+                serde_json::to_string(&state).unwrap(),
+                format!("\"{state}\"")
+            );
+            assert_eq!(state.as_str().parse::<JobState>().unwrap(), state);
+        }
+        for code in ReasonCode::ALL {
+            assert_eq!(
+                serde_json::to_string(&code).unwrap(),
+                format!("\"{}\"", code.as_str())
+            );
+            assert_eq!(ReasonCode::parse(code.as_str()), Some(code));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The job records: the truth, and the schedule.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{
+    Address, Bucket, Fid, Job, JobId, JobMessage, JobState, Mp3, Options, PortError, Reason,
+    VerdictKind,
+};
+
+/// What a worker does to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The converter's: `queued` to `done`, `failed` or `dead`.
+    Convert,
+    /// The notification's: a final state to a mail.
+    Tell,
+}
+
+/// A worker's hold on one step of one job: a lease with a fence.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The job as it was claimed.
+    pub job: Job,
+    /// What is to be done.
+    pub work: Work,
+    /// Grows with every claim of this step; whoever holds an older one has lost the job.
+    pub fence: i64,
+    /// How often this step ended in our own trouble since it last made progress: the place in the retry schedule.
+    pub failures: u32,
+    /// How many of those ended without a word: the worker crashed or was cut off.
+    pub lapses: u32,
+}
+
+impl Claim {
+    /// Which step is claimed.
+    pub const fn step(&self) -> Step {
+        match self.work {
+            Work::Convert { .. } => Step::Convert,
+            Work::Tell(_) => Step::Tell,
+        }
+    }
+}
+
+/// What a claim is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Convert the video.
+    Convert {
+        /// The id this attempt stores its MP3 under: new for each attempt, and noted in the record.
+        mp3_fid: Fid,
+        /// The id of the attempt before, whose remains are to be deleted.
+        predecessor: Option<Fid>,
+    },
+    /// Tell the owner.
+    Tell(VerdictKind),
+}
+
+/// How a claim ends.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    /// `Convert`: the MP3 is stored. The job is `done`, its owner is to be told, and `mp3` is to be announced.
+    Converted(Mp3),
+    /// `Convert`: the upload is at fault. The job is `failed`, its owner is to be told.
+    Failed(Reason),
+    /// `Convert`: our trouble has no end. The job is `dead`, its owner is to be told.
+    Dead(Reason),
+    /// `Tell`: the owner is told, or can never be. Nothing is left to do.
+    Told,
+    /// Our own trouble: due again after this time, `failures` one higher.
+    Retry(Duration),
+    /// Given back undone, due at once, nothing counted: the worker shuts down.
+    Released,
+}
+
+/// What a new job begins with.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// Whose it is.
+    pub owner: Address,
+}
+
+/// What the gateway knows when the last byte is stored.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    /// The upload's file name, without directories.
+    pub filename: String,
+    /// The video's length in bytes.
+    pub size_bytes: u64,
+    /// The options sent along.
+    pub options: Options,
+}
+
+/// Which announcement of a job a queue owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// `video`: there is something to convert. The gateway's.
+    Video,
+    /// `mp3`: there is something to tell. The converter's.
+    Mp3,
+}
+
+/// What the records say of a stored file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// A job needs it, or is just writing it.
+    Live,
+    /// A job names it as an upload or an attempt that came to nothing.
+    Lost,
+    /// No job names it.
+    Unknown,
+}
+
+/// The job records: SQLite or MongoDB.
+///
+/// Every time is the store's own clock, so workers with wrong clocks cannot steal or lose a lease. Every change of
+/// state is one atomic compare-and-set. Leases last 30 seconds from the claim or the last renewal.
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    // --- the gateway's: an upload
+
+    /// Records an upload that begins: `receiving`, leased.
+    ///
+    /// # Errors
+    /// `Conflict` when the job exists.
+    async fn create(&self, job: NewJob) -> Result<(), PortError>;
+
+    /// Holds a `receiving` job for another 30 seconds; false when it is no longer receiving.
+    async fn renew_upload(&self, id: JobId) -> Result<bool, PortError>;
+
+    /// The commit point: `receiving` to `queued`, due at once, not announced. False when it is no longer receiving.
+    async fn commit_upload(&self, id: JobId, uploaded: Uploaded) -> Result<bool, PortError>;
+
+    /// `receiving` to `failed` for `reason`, without telling anybody: whoever was uploading knows, or is gone. False
+    /// when it is no longer receiving.
+    async fn fail_upload(&self, id: JobId, reason: Reason) -> Result<bool, PortError>;
+
+    /// At most `limit` jobs that are `receiving` although their lease has ended, oldest first.
+    async fn lapsed_uploads(&self, limit: u32) -> Result<Vec<JobId>, PortError>;
+
+    // --- both workers': a step
+
+    /// Claims the oldest job whose `step` may run now: due, and not leased by a living worker. None when there is
+    /// none. Two claimers never both win; a claim of `Convert` makes the job `converting`.
+    async fn claim_due(&self, step: Step) -> Result<Option<Claim>, PortError>;
+
+    /// The same for one job: None when it does not exist or its `step` may not run now.
+    async fn claim(&self, step: Step, id: JobId) -> Result<Option<Claim>, PortError>;
+
+    /// Holds a claim for another 30 seconds and records progress, 0 to 1; false when the claim is lost: somebody
+    /// else took it, or the owner cancelled.
+    async fn renew(&self, claim: &Claim, progress: Option<f32>) -> Result<bool, PortError>;
+
+    /// Ends a claim, once: false when it is lost, and nothing has changed then.
+    async fn settle(&self, claim: &Claim, settlement: Settlement) -> Result<bool, PortError>;
+
+    /// Makes the record agree with a message from a queue, whoever wrote it, and returns it.
+    ///
+    /// Creates the record when there is none: `queued` and due, or `done` and to be told when the message has an MP3.
+    /// A message with an MP3 also completes a record that has none (unless it is cancelled), and any claim on it is
+    /// lost. What comes from a queue counts as announced. Otherwise changes nothing.
+    async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError>;
+
+    // --- announcing
+
+    /// At most `limit` jobs whose announcement is owed since at least ten seconds, oldest first: `queued` for
+    /// `Video`, `done` for `Mp3`.
+    async fn unannounced(
+        &self,
+        announcement: Announcement,
+        limit: u32,
+    ) -> Result<Vec<Job>, PortError>;
+
+    /// The broker confirmed it.
+    async fn mark_announced(&self, id: JobId, announcement: Announcement) -> Result<(), PortError>;
+
+    // --- the owner's and the operator's
+
+    /// The record, if it exists.
+    async fn get(&self, id: JobId) -> Result<Option<Job>, PortError>;
+
+    /// The job that names this file as its finished MP3.
+    async fn find_by_mp3(&self, mp3_fid: Fid) -> Result<Option<Job>, PortError>;
+
+    /// At most `limit` jobs, newest first, those before `before`; of one owner, in one state, or all.
+    async fn list(
+        &self,
+        owner: Option<&Address>,
+        state: Option<JobState>,
+        limit: u32,
+        before: Option<JobId>,
+    ) -> Result<Vec<Job>, PortError>;
+
+    /// `queued` or `converting` to `cancelled` with this reason; a claim on it is lost. Nobody is told. False when it
+    /// is in another state.
+    async fn cancel(&self, id: JobId, reason: Reason) -> Result<bool, PortError>;
+
+    /// `failed` or `dead` back to `queued`: due at once, to be announced, counters at zero, owner to be told again.
+    /// False when it is in another state, or its upload never finished.
+    async fn replay(&self, id: JobId) -> Result<bool, PortError>;
+
+    // --- the janitor's
+
+    /// What the records say of these files of one bucket, in the same order.
+    async fn references(&self, bucket: Bucket, ids: &[Fid]) -> Result<Vec<Reference>, PortError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), PortError>;
+}

@@ -1,1 +1,7 @@
-//! testkit
+//! What tests stand on: one conformance suite per port, sample media, and real servers.
+//!
+//! A dev-dependency only; nothing here ships.
+
+pub mod conformance;
+pub mod media;
+pub mod servers;

@@ -1,0 +1,68 @@
+//! Repeats announcements that no broker ever confirmed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Announcement, Job, JobStore, PortError, Queue};
+
+use crate::Lifecycle;
+
+/// How often it looks for announcements that are owed.
+const PERIOD: Duration = Duration::from_secs(5);
+/// How many it makes at a time.
+const BATCH: u32 = 100;
+
+/// Tells a queue about jobs: at once when there is news, and again for as long as the broker has not confirmed.
+#[derive(Clone)]
+pub struct Announcer {
+    /// Where the jobs are.
+    pub jobs: Arc<dyn JobStore>,
+    /// Who is told.
+    pub queue: Arc<dyn Queue>,
+    /// The name of the queue.
+    pub queue_name: String,
+    /// What is announced on it.
+    pub announcement: Announcement,
+}
+
+impl Announcer {
+    /// Publishes `job` and notes that the broker has it. A failure is only logged: [`run`](Self::run) tries again.
+    pub async fn announce(&self, job: &Job) {
+        if let Err(error) = self.try_announce(job).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(job.id = %job.id, queue = self.queue_name, error, "cannot announce a job yet");
+        }
+    }
+
+    /// Announces what is owed, every few seconds until the life stops.
+    pub async fn run(self, life: Lifecycle) {
+        let stopping = life.stopping();
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+            if let Err(error) = self.announce_owed().await {
+                tracing::warn!(
+                    queue = self.queue_name,
+                    error = &error as &dyn std::error::Error,
+                    "cannot announce jobs yet"
+                );
+            }
+        }
+    }
+
+    async fn announce_owed(&self) -> Result<(), PortError> {
+        for job in self.jobs.unannounced(self.announcement, BATCH).await? {
+            // The first failure ends the round: the broker is away for the others as well.
+            self.try_announce(&job).await?;
+            tracing::info!(job.id = %job.id, queue = self.queue_name, "announced a job that was still owed");
+        }
+        Ok(())
+    }
+
+    async fn try_announce(&self, job: &Job) -> Result<(), PortError> {
+        self.queue.publish(&self.queue_name, &job.message()).await?;
+        self.jobs.mark_announced(job.id, self.announcement).await
+    }
+}

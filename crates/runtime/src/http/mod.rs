@@ -1,0 +1,7 @@
+//! Serving HTTP: a server with the timeouts and the patience that hostile clients call for, and RFC 9457 errors.
+
+mod problem;
+mod server;
+
+pub use problem::Problem;
+pub use server::{PeerAddress, serve};

@@ -1,0 +1,100 @@
+//! The HTTP/1.1 server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::Lifecycle;
+
+/// How long a client may take for the head of a request; axum's own server has no such limit.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes of a request's head; beyond, hyper answers 431.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The most connections at a time; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 8192;
+/// How long to wait when the system has no file descriptor or memory left for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a request that outlasts the grace has for its answer, such as 503 to an upload.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The address at the other end of the connection: an extension of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// Serves `router` on `listener` until the life stops, then lets requests at hand end; those that outlast the grace
+/// are cut off.
+pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let stopping = life.stopping();
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
+            break;
+        };
+        let (stream, peer) = tokio::select! {
+            () = stopping.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let connection = graceful.watch(connection(stream, peer, router.clone()));
+        let aborting = life.aborting();
+        life.spawn(async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+                },
+                () = last_words(aborting) => {}
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = last_words(life.aborting()) => {}
+    }
+}
+
+/// Waits until the grace is over and a handler that was told so had time to answer.
+async fn last_words(aborting: CancellationToken) {
+    aborting.cancelled().await;
+    tokio::time::sleep(LAST_WORDS).await;
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+) -> impl GracefulConnection<Error = hyper::Error> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "cannot switch off Nagle's algorithm"
+        );
+    }
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(PeerAddress(peer));
+        router.clone().oneshot(request)
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+}

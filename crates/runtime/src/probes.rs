@@ -1,0 +1,201 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use domain::PortError;
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::metrics::Metrics;
+
+type Check =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), PortError>> + Send>> + Send + Sync>;
+
+/// How long an answer is used again, so that probes cost the servers behind us nothing.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a check may take before its dependency counts as away.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a service needs to be of use.
+///
+/// *Required*: without it every request of the service would fail; `/readyz` turns red. *Degrading*: without it the
+/// service goes on; it is shown under `?verbose`.
+#[derive(Default)]
+pub struct Readiness {
+    checks: Vec<(&'static str, Kind, Check)>,
+    last: Mutex<Option<(Instant, Report)>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Required,
+    Degrading,
+}
+
+/// The answer of `/readyz?verbose`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether the service is of use.
+    pub ready: bool,
+    /// Whether anything is away.
+    pub degraded: bool,
+    /// `ok` or `away` by dependency.
+    pub checks: BTreeMap<&'static str, &'static str>,
+}
+
+impl Readiness {
+    /// Needs nothing so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a dependency without which every request fails.
+    #[must_use]
+    pub fn requires<F, R>(self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), PortError>> + Send + 'static,
+    {
+        self.with(name, Kind::Required, check)
+    }
+
+    /// Adds a dependency without which the service goes on.
+    #[must_use]
+    pub fn degraded_by<F, R>(self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), PortError>> + Send + 'static,
+    {
+        self.with(name, Kind::Degrading, check)
+    }
+
+    fn with<F, R>(mut self, name: &'static str, kind: Kind, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), PortError>> + Send + 'static,
+    {
+        self.checks
+            .push((name, kind, Box::new(move || Box::pin(check()))));
+        self
+    }
+
+    /// Checks everything, or repeats an answer younger than a second.
+    pub async fn report(&self) -> Report {
+        let mut last = self.last.lock().await;
+        if let Some((at, report)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return report.clone();
+        }
+        let report = self.check().await;
+        *last = Some((Instant::now(), report.clone()));
+        report
+    }
+
+    async fn check(&self) -> Report {
+        let answers = self.checks.iter().map(|(name, kind, check)| {
+            // In a task of its own: a check that is given up must not be cancelled half-way.
+            let answer = tokio::spawn(check());
+            async move {
+                let ok = matches!(tokio::time::timeout(PATIENCE, answer).await, Ok(Ok(Ok(()))));
+                (*name, *kind, ok)
+            }
+        });
+        let answers = futures_util::future::join_all(answers).await;
+        Report {
+            ready: answers
+                .iter()
+                .all(|(_, kind, ok)| *ok || *kind == Kind::Degrading),
+            degraded: answers.iter().any(|(_, _, ok)| !ok),
+            checks: answers
+                .into_iter()
+                .map(|(name, _, ok)| (name, if ok { "ok" } else { "away" }))
+                .collect(),
+        }
+    }
+}
+
+/// `/healthz` (the process is alive) and `/readyz` (it is of use), as text; `/readyz?verbose` says what is away.
+pub fn router(readiness: Arc<Readiness>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .with_state(readiness)
+}
+
+/// What the operations port serves: the two probes and `/metrics`.
+pub fn operations_router(readiness: Arc<Readiness>, metrics: Metrics) -> Router {
+    let scrape = get(move || async move {
+        (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            metrics.encode(),
+        )
+    });
+    router(readiness).route("/metrics", scrape)
+}
+
+async fn readyz(State(readiness): State<Arc<Readiness>>, RawQuery(query): RawQuery) -> Response {
+    let report = readiness.report().await;
+    let status = if report.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let verbose = query.is_some_and(|query| {
+        query
+            .split('&')
+            .any(|pair| pair.split('=').next() == Some("verbose"))
+    });
+    if verbose {
+        return (status, Json(report)).into_response();
+    }
+    (
+        status,
+        if report.ready {
+            "ready\n"
+        } else {
+            "not ready\n"
+        },
+    )
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away() -> Result<(), PortError> {
+        Err(PortError::unavailable("ping", "connection refused"))
+    }
+
+    #[tokio::test]
+    async fn a_required_dependency_that_is_away_makes_it_not_ready() {
+        let readiness = Readiness::new()
+            .requires("job store", async || away())
+            .degraded_by("broker", async || Ok(()));
+        let report = readiness.report().await;
+        assert!(!report.ready && report.degraded);
+        assert_eq!(report.checks["job store"], "away");
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_away_only_degrades() {
+        let readiness = Readiness::new()
+            .requires("job store", async || Ok(()))
+            .degraded_by("broker", async || away());
+        let report = readiness.report().await;
+        assert!(report.ready && report.degraded);
+    }
+}

@@ -1,0 +1,205 @@
+//! Settings: one clap struct per binary, read once, from the command line and the environment.
+//!
+//! Every variable `NAME` may also be given as `NAME_FILE`, the path of a file that holds the value, as Kubernetes and
+//! Docker mount secrets. `--help` is the reference.
+
+use std::ffi::OsStr;
+use std::fmt::{self, Display};
+use std::io::Write as _;
+use std::str::FromStr;
+
+use clap::error::ErrorKind;
+use clap::{Command, Parser};
+
+/// The exit status for wrong usage and missing or contradictory settings (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+/// The exit status when the owner's media is at fault (`EX_DATAERR`).
+pub const EXIT_DATA: u8 = 65;
+/// The exit status of our own trouble (`EX_SOFTWARE`).
+pub const EXIT_TROUBLE: u8 = 70;
+
+/// A value that must not be seen: `Debug` and `Display` hide it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        Ok(Self(value.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Reads the settings, or ends the process: with the help or version that was asked for and status 0, else with one
+/// clear sentence and [`EXIT_USAGE`].
+pub fn parse<T: Parser>() -> T {
+    let command = match with_secret_files(T::command(), &|name| process_environment(name)) {
+        Ok(command) => command,
+        Err(message) => refuse(message),
+    };
+    let parsed = command
+        .try_get_matches()
+        .and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
+    match parsed {
+        Ok(settings) => settings,
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+            _ => {
+                // Nothing is left to do when standard error is closed.
+                let _closed = error.print();
+                std::process::exit(i32::from(EXIT_USAGE))
+            }
+        },
+    }
+}
+
+/// Ends the process with one sentence on standard error and [`EXIT_USAGE`].
+pub fn refuse(message: impl Display) -> ! {
+    // Nothing is left to do when standard error is closed.
+    let _closed = writeln!(std::io::stderr(), "error: {message}");
+    std::process::exit(i32::from(EXIT_USAGE))
+}
+
+/// For each argument with a variable `NAME`, takes the contents of the file in `NAME_FILE` when that is set.
+fn with_secret_files(
+    mut command: Command,
+    environment: &dyn Fn(&OsStr) -> Option<std::ffi::OsString>,
+) -> Result<Command, String> {
+    let names: Vec<(clap::Id, std::ffi::OsString)> = command
+        .get_arguments()
+        .filter_map(|argument| Some((argument.get_id().clone(), argument.get_env()?.to_owned())))
+        .collect();
+    for (id, name) in names {
+        let mut file_name = name.clone();
+        file_name.push("_FILE");
+        let Some(path) = environment(&file_name) else {
+            continue;
+        };
+        if environment(&name).is_some() {
+            return Err(format!(
+                "both {} and {} are set; give one of them",
+                name.display(),
+                file_name.display()
+            ));
+        }
+        let contents = std::fs::read_to_string(&path).map_err(|error| {
+            format!(
+                "{}: cannot read `{}`: {error}",
+                file_name.display(),
+                path.display()
+            )
+        })?;
+        let value = contents.trim_end_matches(['\n', '\r']).to_owned();
+        command = command.mut_arg(id, |argument| {
+            argument
+                .default_value(value)
+                .hide_default_value(true)
+                .required(false)
+        });
+    }
+    let subcommands: Vec<String> = command
+        .get_subcommands()
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    for sub in subcommands {
+        let mut failed = None;
+        command = command.mut_subcommand(sub, |sub| {
+            with_secret_files(sub.clone(), environment).unwrap_or_else(|message| {
+                failed = Some(message);
+                sub
+            })
+        });
+        if let Some(message) = failed {
+            return Err(message);
+        }
+    }
+    Ok(command)
+}
+
+/// The one place beside clap that reads the environment.
+fn process_environment(name: &OsStr) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Parser)]
+    struct Example {
+        #[arg(long, env = "EXAMPLE_SECRET_OF_TEST", hide_env_values = true)]
+        secret: Secret,
+    }
+
+    fn read(variables: &[(&str, &str)]) -> Result<Example, String> {
+        let environment = |name: &OsStr| {
+            variables
+                .iter()
+                .find(|(key, _)| OsStr::new(key) == name)
+                .map(|(_, value)| value.into())
+        };
+        let command =
+            with_secret_files(<Example as clap::CommandFactory>::command(), &environment)?;
+        let matches = command
+            .try_get_matches_from(["example"])
+            .map_err(|error| error.to_string())?;
+        <Example as clap::FromArgMatches>::from_arg_matches(&matches)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_secret_is_read_from_the_file_its_variable_names() {
+        let file = std::env::temp_dir().join(format!("secret-{}", std::process::id()));
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let example = read(&[("EXAMPLE_SECRET_OF_TEST_FILE", file.to_str().unwrap())]).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(example.secret.expose(), "hunter2");
+        assert_eq!(
+            format!("{} {:?}", example.secret, example.secret),
+            "*** ***"
+        );
+    }
+
+    #[test]
+    fn a_value_and_a_file_together_are_refused() {
+        let both = [
+            ("EXAMPLE_SECRET_OF_TEST", "a"),
+            ("EXAMPLE_SECRET_OF_TEST_FILE", "/nowhere"),
+        ];
+        assert!(
+            read(&both)
+                .err()
+                .unwrap()
+                .contains("both EXAMPLE_SECRET_OF_TEST and")
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        assert!(
+            read(&[("EXAMPLE_SECRET_OF_TEST_FILE", "/nowhere")])
+                .err()
+                .unwrap()
+                .contains("/nowhere")
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! One attempt at one claimed job.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use domain::{Claim, Settlement};
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ending, Outcome, Shared};
+
+/// How often a claim is renewed; its lease lasts 30 seconds.
+const RENEW: Duration = Duration::from_secs(8);
+/// How often progress that changed is written.
+const PROGRESS: Duration = Duration::from_secs(2);
+/// After this many attempts in a row that ended without a word the job is given up: it takes the worker down with it.
+const MAX_LAPSES: u32 = 5;
+/// The waits between tries to write how a claim ended.
+const SETTLE_PAUSES: [Duration; 3] = [
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// What a handler sees of its surroundings while it works.
+pub struct Context {
+    cancelled: CancellationToken,
+    lost: CancellationToken,
+    progress: AtomicU32,
+}
+
+impl Context {
+    /// Cancelled when the work must end undone: the claim is lost, or the process ends.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.cancelled.clone()
+    }
+
+    /// Records how much of the work is done, 0 to 1; written to the record within a few seconds.
+    pub fn progress(&self, share: f32) {
+        self.progress
+            .store(share.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
+    }
+
+    fn share(&self) -> f32 {
+        f32::from_bits(self.progress.load(Ordering::Relaxed))
+    }
+}
+
+/// Handles a claim to its end and says how it ended, as a metric's label.
+pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
+    let cancelled = shared.life.aborting().child_token();
+    let context = Context {
+        lost: CancellationToken::new(),
+        cancelled,
+        progress: AtomicU32::new(0),
+    };
+
+    let settlement = if claim.lapses >= MAX_LAPSES {
+        tracing::error!(
+            lapses = claim.lapses,
+            "gave up: the worker never came back from this job"
+        );
+        shared.handler.give_up()
+    } else {
+        match handle(shared, claim, &context).await {
+            Outcome::Settle(settlement) => settlement,
+            Outcome::Trouble(error) => after_trouble(shared, claim, &*error),
+            Outcome::Stopped => Settlement::Released,
+        }
+    };
+    if context.lost.is_cancelled() {
+        tracing::info!("lost the claim: the job was taken over or cancelled");
+        shared
+            .handler
+            .settled(claim, &settlement, Ending::Lost)
+            .await;
+        return "lost";
+    }
+    let ending = settle(shared, claim, &settlement).await;
+    shared.handler.settled(claim, &settlement, ending).await;
+    match ending {
+        Ending::Won => label(&settlement),
+        Ending::Lost => "lost",
+        Ending::Unknown => "unknown",
+    }
+}
+
+/// Runs the handler while the claim is renewed beside it.
+async fn handle(shared: &Shared, claim: &Claim, context: &Context) -> Outcome {
+    let work = AssertUnwindSafe(shared.handler.handle(claim, context)).catch_unwind();
+    tokio::select! {
+        outcome = work => outcome.unwrap_or_else(|_| Outcome::Trouble("the handler panicked".into())),
+        never = hold(shared, claim, context) => match never {},
+    }
+}
+
+/// Renews the claim for ever. When it is lost the handler is cancelled, and ends by itself.
+async fn hold(shared: &Shared, claim: &Claim, context: &Context) -> std::convert::Infallible {
+    let mut renewed_at = Instant::now();
+    let mut written = 0.0_f32;
+    loop {
+        tokio::time::sleep(PROGRESS).await;
+        let share = context.share();
+        if (share - written).abs() < 0.01 && renewed_at.elapsed() < RENEW {
+            continue;
+        }
+        match shared.jobs.renew(claim, Some(share)).await {
+            Ok(true) => {
+                renewed_at = Instant::now();
+                written = share;
+            }
+            Ok(false) => {
+                context.lost.cancel();
+                context.cancelled.cancel();
+                return std::future::pending().await;
+            }
+            // The lease may run out now; the fence then decides, and the work may still win.
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot renew the claim"
+            ),
+        }
+    }
+}
+
+fn after_trouble(
+    shared: &Shared,
+    claim: &Claim,
+    error: &(dyn std::error::Error + 'static),
+) -> Settlement {
+    let failures = usize::try_from(claim.failures).unwrap_or(usize::MAX);
+    match shared.handler.retry_delays().get(failures) {
+        Some(delay) => {
+            tracing::warn!(
+                error,
+                failures = failures + 1,
+                retry_in_seconds = delay.as_secs(),
+                "trouble of our own"
+            );
+            Settlement::Retry(*delay)
+        }
+        None => {
+            tracing::error!(error, failures = failures + 1, "gave up");
+            shared.handler.give_up()
+        }
+    }
+}
+
+/// Writes the end of a claim.
+async fn settle(shared: &Shared, claim: &Claim, settlement: &Settlement) -> Ending {
+    let mut pauses = SETTLE_PAUSES.into_iter();
+    loop {
+        match shared.jobs.settle(claim, settlement.clone()).await {
+            Ok(won) => {
+                tracing::info!(won, outcome = label(settlement), "settled");
+                return if won { Ending::Won } else { Ending::Lost };
+            }
+            Err(error) => match pauses.next() {
+                Some(pause) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot settle the claim yet"
+                    );
+                    tokio::time::sleep(pause).await;
+                }
+                None => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot settle the claim"
+                    );
+                    return Ending::Unknown;
+                }
+            },
+        }
+    }
+}
+
+const fn label(settlement: &Settlement) -> &'static str {
+    match settlement {
+        Settlement::Converted(_) => "converted",
+        Settlement::Failed(_) => "failed",
+        Settlement::Dead(_) => "dead",
+        Settlement::Told => "told",
+        Settlement::Retry(_) => "retry",
+        Settlement::Released => "released",
+    }
+}

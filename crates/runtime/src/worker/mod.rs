@@ -1,0 +1,222 @@
+//! The one worker loop: claim, hold, handle, settle. The converter and the notification are handlers in it.
+//!
+//! The job record is the truth and the job store schedules; a delivery from the queue only wakes. A worker with a free
+//! slot takes a delivery or what [`JobStore::claim_due`] gives, which it asks at least every five seconds. So a lost
+//! message, a wiped broker, a restart, a retry that is due and a replay by an operator are all the same path. A
+//! delivery whose job is final, held elsewhere or not yet due is acknowledged at once.
+
+mod attempt;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{Claim, Delivery, JobStore, PortError, Queue, Settlement, Source, Step};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::Lifecycle;
+use crate::metrics::Metrics;
+
+pub use attempt::Context;
+
+/// How often a worker with a free slot asks the job store, woken or not.
+const POLL: Duration = Duration::from_secs(5);
+/// How long to wait after the job store did not answer.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is done to a claimed job.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// The step this handler claims.
+    fn step(&self) -> Step;
+
+    /// The waits after the first, second, ... failure that was our own trouble. When they are used up the job is
+    /// given up.
+    fn retry_delays(&self) -> &'static [Duration];
+
+    /// How a job is settled that is given up.
+    fn give_up(&self) -> Settlement;
+
+    /// Does the work. Runs for as long as it takes while the claim is renewed beside it; must end soon after
+    /// [`Context::cancelled`].
+    async fn handle(&self, claim: &Claim, context: &Context) -> Outcome;
+
+    /// The claim ended, and `ending` says whether `settlement` is what the record now says. Announces what was won,
+    /// removes what was lost, and leaves alone what is unknown.
+    async fn settled(&self, claim: &Claim, settlement: &Settlement, ending: Ending);
+}
+
+/// How the work on a claim ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With a result, good or bad.
+    Settle(Settlement),
+    /// In our own trouble: to be tried again later. Not the owner's fault.
+    Trouble(Source),
+    /// Undone, because the context was cancelled.
+    Stopped,
+}
+
+/// Whether a settlement reached the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The record says so.
+    Won,
+    /// Somebody else holds the job, or it was cancelled; the record says something else.
+    Lost,
+    /// The store did not answer: it may or may not say so. Whoever claims the job next finds out.
+    Unknown,
+}
+
+impl From<PortError> for Outcome {
+    fn from(error: PortError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+/// One service's worker.
+pub struct Worker {
+    /// Where the jobs are.
+    pub jobs: Arc<dyn JobStore>,
+    /// Who wakes us.
+    pub queue: Arc<dyn Queue>,
+    /// The name of the queue to listen to.
+    pub queue_name: String,
+    /// What is done.
+    pub handler: Arc<dyn Handler>,
+    /// How many jobs at a time.
+    pub slots: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    step: &'static str,
+    outcome: &'static str,
+}
+
+/// What every attempt shares.
+struct Shared {
+    jobs: Arc<dyn JobStore>,
+    handler: Arc<dyn Handler>,
+    life: Lifecycle,
+    outcomes: Family<OutcomeLabels, Counter>,
+}
+
+impl Worker {
+    /// Works until the life stops; jobs at hand are finished in tasks of `life`.
+    pub async fn run(self, life: Lifecycle, metrics: &Metrics) {
+        let shared = Arc::new(Shared {
+            jobs: self.jobs,
+            handler: self.handler,
+            life: life.clone(),
+            outcomes: metrics.register(
+                "steps",
+                "Steps of jobs by how they ended",
+                Family::default(),
+            ),
+        });
+        let step = shared.handler.step();
+        let slots = Arc::new(Semaphore::new(usize::from(self.slots.max(1))));
+        let mut consumer = self.queue.consume(&self.queue_name, self.slots.max(1));
+        let stopping = life.stopping();
+        let mut poll_at = Instant::now();
+        loop {
+            let permit = tokio::select! {
+                () = stopping.cancelled() => return,
+                permit = Arc::clone(&slots).acquire_owned() => permit,
+            };
+            let Ok(permit) = permit else { return };
+            if Instant::now() >= poll_at {
+                // Never inside a `select!`: a claim whose future is dropped would be held by nobody.
+                match shared.jobs.claim_due(step).await {
+                    Ok(Some(claim)) => {
+                        life.spawn(Arc::clone(&shared).work(claim, None, permit));
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "cannot ask for due jobs"
+                        );
+                    }
+                }
+                poll_at = Instant::now() + POLL;
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                delivery = consumer.next() => life.spawn(Arc::clone(&shared).take(delivery, permit)),
+                () = tokio::time::sleep_until(poll_at) => {}
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Claims the job a delivery is about, and works on it.
+    async fn take(self: Arc<Self>, delivery: Delivery, permit: OwnedSemaphorePermit) {
+        let message = match &delivery.message {
+            Ok(message) => message.clone(),
+            Err(body) => {
+                tracing::warn!(
+                    length_bytes = body.len(),
+                    "a message that cannot be read goes to the dead letters"
+                );
+                delivery.reject().await;
+                return;
+            }
+        };
+        let stopping = self.life.stopping();
+        let claim = loop {
+            let claim = async {
+                let job = self.jobs.adopt(&message).await?;
+                self.jobs.claim(self.handler.step(), job.id).await
+            };
+            match claim.await {
+                Ok(claim) => break claim,
+                // Unsettled, the message comes back; meanwhile there is nothing better to do than to wait.
+                Err(error) => {
+                    tracing::warn!(job.id = %message.video_fid, error = &error as &dyn std::error::Error, "cannot claim a job");
+                    tokio::select! {
+                        () = stopping.cancelled() => return,
+                        () = tokio::time::sleep(STORE_PAUSE) => {}
+                    }
+                }
+            }
+        };
+        match claim {
+            Some(claim) => self.work(claim, Some(delivery), permit).await,
+            None => delivery.ack().await,
+        }
+    }
+
+    async fn work(
+        self: Arc<Self>,
+        claim: Claim,
+        delivery: Option<Delivery>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let step = match claim.step() {
+            Step::Convert => "convert",
+            Step::Tell => "tell",
+        };
+        let span = tracing::info_span!("job", step, job.id = %claim.job.id, fence = claim.fence);
+        async {
+            let outcome = attempt::run(&self, &claim).await;
+            self.outcomes
+                .get_or_create(&OutcomeLabels { step, outcome })
+                .inc();
+            if let Some(delivery) = delivery {
+                delivery.ack().await;
+            }
+        }
+        .instrument(span)
+        .await;
+        drop(permit);
+    }
+}

@@ -6,6 +6,7 @@
 pub mod authn;
 pub mod blobs;
 pub mod jobs;
+pub mod mongo;
 pub mod queue;
 pub mod users;
 

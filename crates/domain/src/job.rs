@@ -47,6 +47,16 @@ impl Job {
             username: self.owner.clone(),
         }
     }
+
+    /// The name of the MP3 that comes of it: the upload's with `.mp3` in place of its extension.
+    pub fn mp3_filename(&self) -> String {
+        let name = self.filename.as_deref().unwrap_or("audio");
+        let stem = match name.rsplit_once('.') {
+            Some((stem, _)) if !stem.is_empty() => stem,
+            _ => name,
+        };
+        format!("{stem}.mp3")
+    }
 }
 
 /// A finished MP3. The sizes are unknown where a foreign converter made it.

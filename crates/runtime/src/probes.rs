@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +14,11 @@ use axum::routing::get;
 use axum::{Json, Router};
 use domain::PortError;
 use serde::Serialize;
+use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use crate::metrics::Metrics;
+use crate::{Lifecycle, http};
 
 type Check =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), PortError>> + Send>> + Send + Sync>;
@@ -144,6 +147,26 @@ pub fn operations_router(readiness: Arc<Readiness>, metrics: Metrics) -> Router 
         )
     });
     router(readiness).route("/metrics", scrape)
+}
+
+/// Serves the operations port on `life`.
+///
+/// # Errors
+/// The address cannot be listened to.
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    metrics: Metrics,
+    life: &Lifecycle,
+) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    tracing::info!(address = %listener.local_addr()?, "operations port is open");
+    life.spawn(http::serve(
+        listener,
+        operations_router(Arc::new(readiness), metrics),
+        life.clone(),
+    ));
+    Ok(())
 }
 
 async fn readyz(State(readiness): State<Arc<Readiness>>, RawQuery(query): RawQuery) -> Response {

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::{Command, Parser};
+use domain::BackendUrl;
 
 /// The exit status for wrong usage and missing or contradictory settings (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -77,6 +78,31 @@ pub fn refuse(message: impl Display) -> ! {
     // Nothing is left to do when standard error is closed.
     let _closed = writeln!(std::io::stderr(), "error: {message}");
     std::process::exit(i32::from(EXIT_USAGE))
+}
+
+/// Ends the process like [`refuse`] when one of these settings names a backend of the single process: a service of its
+/// own shares its stores with others, over servers.
+pub fn refuse_embedded(settings: &[(&str, &BackendUrl)]) {
+    for (name, url) in settings {
+        if matches!(url.scheme(), "memory" | "file" | "sqlite") {
+            let scheme = url.scheme();
+            refuse(format!(
+                "{name}: `{scheme}:` works only inside the single process `mp3converter serve`; name a server"
+            ));
+        }
+    }
+}
+
+/// An error and its causes in one line, for [`refuse`].
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// For each argument with a variable `NAME`, takes the contents of the file in `NAME_FILE` when that is set.

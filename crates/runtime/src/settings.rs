@@ -3,7 +3,7 @@
 //! Every variable `NAME` may also be given as `NAME_FILE`, the path of a file that holds the value, as Kubernetes and
 //! Docker mount secrets. `--help` is the reference.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
 use std::io::Write as _;
 use std::str::FromStr;
@@ -53,12 +53,33 @@ impl Display for Secret {
 /// Reads the settings, or ends the process: with the help or version that was asked for and status 0, else with one
 /// clear sentence and [`EXIT_USAGE`].
 pub fn parse<T: Parser>() -> T {
+    parse_from(std::env::args_os().collect())
+}
+
+/// Like [`parse`], for a program with commands: a command line that names none means `command`.
+pub fn parse_or_command<T: Parser>(command: &str) -> T {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let asks_for_itself = |argument: &OsString| {
+        ["-h", "--help", "-V", "--version"]
+            .iter()
+            .any(|flag| argument == flag)
+    };
+    let names_none = arguments
+        .get(1)
+        .is_none_or(|first| first.as_encoded_bytes().starts_with(b"-"));
+    if names_none && !arguments.iter().skip(1).any(asks_for_itself) {
+        arguments.insert(1.min(arguments.len()), command.into());
+    }
+    parse_from(arguments)
+}
+
+fn parse_from<T: Parser>(arguments: Vec<OsString>) -> T {
     let command = match with_secret_files(T::command(), &|name| process_environment(name)) {
         Ok(command) => command,
         Err(message) => refuse(message),
     };
     let parsed = command
-        .try_get_matches()
+        .try_get_matches_from(arguments)
         .and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
     match parsed {
         Ok(settings) => settings,
@@ -108,9 +129,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// For each argument with a variable `NAME`, takes the contents of the file in `NAME_FILE` when that is set.
 fn with_secret_files(
     mut command: Command,
-    environment: &dyn Fn(&OsStr) -> Option<std::ffi::OsString>,
+    environment: &dyn Fn(&OsStr) -> Option<OsString>,
 ) -> Result<Command, String> {
-    let names: Vec<(clap::Id, std::ffi::OsString)> = command
+    let names: Vec<(clap::Id, OsString)> = command
         .get_arguments()
         .filter_map(|argument| Some((argument.get_id().clone(), argument.get_env()?.to_owned())))
         .collect();
@@ -162,7 +183,7 @@ fn with_secret_files(
 }
 
 /// The one place beside clap that reads the environment.
-fn process_environment(name: &OsStr) -> Option<std::ffi::OsString> {
+fn process_environment(name: &OsStr) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

@@ -1,0 +1,171 @@
+//! A private MariaDB.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::{Connection, MySqlConnection};
+
+use super::ports::free_port;
+use super::process::ServerProcess;
+
+const START_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A prepared data directory and the port its server uses, also after a restart.
+#[derive(Debug, Clone)]
+pub struct MariaDbHome {
+    directory: PathBuf,
+    port: u16,
+}
+
+/// A running MariaDB whose user `root` has no password. Dropping it kills it.
+#[derive(Debug)]
+pub struct MariaDb {
+    home: MariaDbHome,
+    process: ServerProcess,
+}
+
+impl MariaDbHome {
+    /// Fills `directory` with an empty database system and chooses a port.
+    pub async fn prepare(directory: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let home = Self {
+            directory: std::path::absolute(directory)?,
+            port: free_port()?,
+        };
+        let mut command = tokio::process::Command::new("mariadb-install-db");
+        command
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", home.data().display()))
+            .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
+            .args(as_root())
+            .kill_on_drop(true);
+        let output = command
+            .output()
+            .await
+            .context("cannot run mariadb-install-db: is mariadb-server installed?")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "mariadb-install-db failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(home)
+    }
+
+    /// Starts the server and waits until it answers.
+    pub async fn start(self) -> anyhow::Result<MariaDb> {
+        let process = self.launch().await?;
+        Ok(MariaDb {
+            home: self,
+            process,
+        })
+    }
+
+    /// `mysql://root@127.0.0.1:PORT`, without a database.
+    pub fn url(&self) -> String {
+        format!("mysql://root@127.0.0.1:{}", self.port)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    async fn launch(&self) -> anyhow::Result<ServerProcess> {
+        let log = self.directory.join("mariadb.log");
+        let mut process = ServerProcess::spawn("mariadbd", program(), &log, |command| {
+            self.configure(command);
+        })?;
+        let url = self.url();
+        process
+            .wait_until_ready(START_DEADLINE, || async {
+                MySqlConnection::connect(&url).await?.close().await?;
+                Ok(())
+            })
+            .await?;
+        Ok(process)
+    }
+
+    fn configure(&self, command: &mut Command) {
+        command
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", self.data().display()))
+            .arg(format!("--port={}", self.port))
+            .arg("--bind-address=127.0.0.1")
+            // Relative to the data directory: an absolute path may be longer than a socket's name can be.
+            .args(["--socket=server.sock", "--pid-file=server.pid"])
+            .args(["--skip-name-resolve", "--max-connections=500"])
+            .arg("--innodb-buffer-pool-size=64M")
+            .args(as_root());
+    }
+}
+
+impl MariaDb {
+    /// Prepares `directory` and starts a server in it.
+    ///
+    /// # Errors
+    ///
+    /// When MariaDB is not installed or does not come up; with the end of its log.
+    pub async fn start(directory: &Path) -> anyhow::Result<Self> {
+        MariaDbHome::prepare(directory).await?.start().await
+    }
+
+    /// `mysql://root@127.0.0.1:PORT`, without a database.
+    pub fn url(&self) -> String {
+        self.home.url()
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.home.port
+    }
+
+    /// The id of the server's process and process group.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
+    /// The process, to freeze it or let it live on.
+    pub fn process(&self) -> &ServerProcess {
+        &self.process
+    }
+
+    /// The process, for [`ServerProcess::detach`].
+    pub fn into_process(self) -> ServerProcess {
+        self.process
+    }
+
+    /// Stops the server cleanly.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.stop().await
+    }
+
+    /// Kills the server as a power cut would, its clients' connections included.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts the server again on the same data and port, after [`Self::stop`] or [`Self::kill`].
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.stop().await?;
+        self.process = self.home.launch().await?;
+        Ok(())
+    }
+}
+
+/// The server refuses to run as root unless told to.
+fn as_root() -> Option<&'static str> {
+    rustix::process::geteuid()
+        .is_root()
+        .then_some("--user=root")
+}
+
+/// The server's program, which Debian keeps out of an ordinary user's search path.
+fn program() -> &'static Path {
+    let usual = Path::new("/usr/sbin/mariadbd");
+    if usual.is_file() {
+        usual
+    } else {
+        Path::new("mariadbd")
+    }
+}

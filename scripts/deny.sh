@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Checks bans, licences and sources of everything that is linked in. Advisories need a network and have their own day.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH="$PWD/.cache/tools/bin:$PATH"
+exec cargo deny --locked --offline check bans licenses sources

@@ -191,7 +191,7 @@ fn append_to(log: &Path) -> anyhow::Result<File> {
 /// A shell that waits for its input to close, which the kernel does when this program dies, and then kills the group.
 fn guard(group: Pid) -> anyhow::Result<Child> {
     Command::new("setsid")
-        .args(["sh", "-c", "read -r _; kill -KILL -- \"-$1\"", "guard"])
+        .args(["sh", "-c", "read -r _; kill -KILL \"-$1\"", "guard"])
         .arg(group.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -236,6 +236,19 @@ mod tests {
         assert!(alive(&grandchild));
         drop(process);
         while alive(&grandchild) {
+            sleep(POLL).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_guard_kills_the_server_when_its_owner_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = shell(directory.path(), "echo $$; sleep 1000 & wait");
+        read_line_of(&directory.path().join("log")).await;
+        // What the kernel does to the pipe when the owner is killed.
+        let running = process.running.as_mut().unwrap();
+        drop(running.guard.stdin.take());
+        while process.is_running() {
             sleep(POLL).await;
         }
     }

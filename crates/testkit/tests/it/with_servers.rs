@@ -18,7 +18,9 @@ fn with_servers(script: &str) -> Command {
 }
 
 fn run(script: &str) -> Output {
-    with_servers(script).output().unwrap()
+    with_servers(script)
+        .output()
+        .expect("the program can be started")
 }
 
 #[test]

@@ -1,1 +1,126 @@
-//! Stub.
+//! The job records: SQLite for one machine, MongoDB for a cluster. Both keep [`domain::JobStore`]'s contract and the
+//! same names, so what an operator learns of one holds for the other.
+//!
+//! One record holds three leases, each a moment until which a living process holds something: `upload_lease_until`
+//! (the gateway, while bytes arrive), `convert` and `tell` (a worker's claim of that step). A step that is still to
+//! be run has a `due_at`; a step with neither is finished or not yet begun, and is in no index. A mail is owed as
+//! long as `tell` is due; an announcement as long as `announcement` is set.
+
+pub mod mongodb;
+pub mod sqlite;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{BackendUrl, JobStore, PortError, Settlement, Step};
+
+use crate::ConnectError;
+pub use mongodb::MongoJobStore;
+pub use sqlite::SqliteJobStore;
+
+/// How long a claim or an upload is held without being renewed.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// How long an announcement is owed before somebody else than its first announcer may make it.
+pub const ANNOUNCE_AFTER: Duration = Duration::from_secs(10);
+/// The longest wait a retry can ask for; longer ones are cut.
+const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// The job store behind `url`. Its server need not be up. Must be called within a tokio runtime.
+///
+/// # Errors
+/// The scheme is neither `sqlite:` nor `mongodb:`, the URL cannot be used, or the file cannot be opened.
+pub fn connect(url: &BackendUrl) -> Result<Arc<dyn JobStore>, ConnectError> {
+    match url.scheme() {
+        "sqlite" => Ok(Arc::new(SqliteJobStore::open(Path::new(url.path()))?)),
+        "mongodb" => Ok(Arc::new(MongoJobStore::new(crate::mongo::client(url)?, ""))),
+        scheme => Err(ConnectError::UnknownScheme {
+            port: "JOBS_URL",
+            scheme: scheme.to_owned(),
+            expected: "sqlite: or mongodb:",
+        }),
+    }
+}
+
+/// A step's name in records.
+const fn step_name(step: Step) -> &'static str {
+    match step {
+        Step::Convert => "convert",
+        Step::Tell => "tell",
+    }
+}
+
+/// A settlement's name in records, where the last one of each step is kept so that its repetition is recognised.
+const fn settlement_name(settlement: &Settlement) -> &'static str {
+    match settlement {
+        Settlement::Converted(_) => "converted",
+        Settlement::Failed(_) => "failed",
+        Settlement::Dead(_) => "dead",
+        Settlement::Told => "told",
+        Settlement::Retry(_) => "retry",
+        Settlement::Released => "released",
+    }
+}
+
+/// A claim of one step cannot end as the other one does.
+///
+/// # Errors
+/// `Corrupt`: the caller's mistake, and nothing that time heals.
+fn check_settlement(step: Step, settlement: &Settlement) -> Result<(), PortError> {
+    let fits = match settlement {
+        Settlement::Converted(_) | Settlement::Failed(_) | Settlement::Dead(_) => step == Step::Convert,
+        Settlement::Told => step == Step::Tell,
+        Settlement::Retry(_) | Settlement::Released => true,
+    };
+    if fits {
+        return Ok(());
+    }
+    let (step, settlement) = (step_name(step), settlement_name(settlement));
+    Err(PortError::corrupt(
+        "settle a claim",
+        format!("a claim of `{step}` cannot end as `{settlement}`"),
+    ))
+}
+
+/// Whole milliseconds, rounded up, so that nothing is due too early.
+fn milliseconds(duration: Duration) -> i64 {
+    let rounded = duration.min(LONGEST_DELAY).as_nanos().div_ceil(1_000_000);
+    i64::try_from(rounded).unwrap_or(i64::MAX)
+}
+
+/// Progress as records hold it, 0 to 1; None for what is no number.
+fn share(progress: Option<f32>) -> Option<f64> {
+    progress
+        .filter(|share| !share.is_nan())
+        .map(|share| f64::from(share.clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_scheme_without_an_adapter_is_refused_with_those_there_are() {
+        let refused = connect(&"mysql://localhost/jobs".parse().unwrap());
+        let sentence = refused.err().unwrap().to_string();
+        assert_eq!(
+            sentence,
+            "JOBS_URL: unknown scheme `mysql:`, expected sqlite: or mongodb:"
+        );
+    }
+
+    #[test]
+    fn delays_are_rounded_up_and_bounded() {
+        assert_eq!(milliseconds(Duration::from_micros(1)), 1);
+        assert_eq!(milliseconds(Duration::from_secs(2)), 2_000);
+        assert_eq!(milliseconds(Duration::MAX), milliseconds(LONGEST_DELAY));
+    }
+
+    #[test]
+    fn progress_is_a_share_or_nothing() {
+        assert_eq!(share(Some(7.0)), Some(1.0));
+        assert_eq!(share(Some(-0.5)), Some(0.0));
+        assert_eq!(share(Some(f32::NAN)), None);
+        assert_eq!(share(None), None);
+    }
+}

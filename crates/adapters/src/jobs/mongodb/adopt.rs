@@ -1,0 +1,132 @@
+//! What queues say about jobs, and what they are still to be told.
+
+use domain::{Announcement, Fid, Job, JobId, JobMessage, JobState};
+use mongodb::bson::{Document, doc};
+use mongodb::error::Error;
+use mongodb::options::ReturnDocument;
+
+use super::super::{ANNOUNCE_AFTER, milliseconds};
+use super::record::{Record, find, object_id};
+use super::steps::owe_mail;
+use super::{ABSENT, Jobs, set, uploads};
+use crate::mongo::is_duplicate_key;
+
+/// How often the record may change between being read and being written.
+const TRIES: u32 = 8;
+
+pub(super) async fn adopt(jobs: Jobs, message: JobMessage) -> Result<Job, Error> {
+    for _ in 0..TRIES {
+        let found = jobs.find_one(doc! { "_id": object_id(message.video_fid) });
+        let adopted = match found.await? {
+            None => add(&jobs, &message).await?,
+            Some(record) => agree(&jobs, record, &message).await?,
+        };
+        if let Some(record) = adopted {
+            return Ok(record.into());
+        }
+    }
+    Err(Error::custom("the record changed each time it was to be adopted"))
+}
+
+/// Adds the record the message speaks of; None when somebody else did so first.
+async fn add(jobs: &Jobs, message: &JobMessage) -> Result<Option<Record>, Error> {
+    let mut fields = match message.mp3_fid {
+        None => doc! { "state": "queued", "progress": 0.0, "convert": due_and_unclaimed() },
+        Some(mp3_fid) => doc! {
+            "state": "done",
+            "progress": 1.0,
+            "mp3_fid": object_id(mp3_fid),
+            "finished_at": "$$NOW",
+            "tell": due_and_unclaimed(),
+        },
+    };
+    fields.insert("uploaded_at", "$$NOW");
+    let added = uploads::insert(jobs, message.video_fid, &message.username, fields).await;
+    match added {
+        Err(error) if is_duplicate_key(&error) => Ok(None),
+        added => added,
+    }
+}
+
+fn due_and_unclaimed() -> Document {
+    doc! { "due_at": "$$NOW", "fence": 0_i64, "failures": 0, "lapses": 0 }
+}
+
+/// Makes an existing record agree; None when it changed in the meantime.
+async fn agree(jobs: &Jobs, record: Record, message: &JobMessage) -> Result<Option<Record>, Error> {
+    if let Some(mp3_fid) = message.mp3_fid
+        && record.mp3_fid.is_none()
+        && record.state != JobState::Cancelled
+    {
+        return complete(jobs, message.video_fid, mp3_fid).await;
+    }
+    let (announcement, same_mp3) = match message.mp3_fid {
+        None => ("video", true),
+        Some(mp3_fid) => ("mp3", record.mp3_fid == Some(object_id(mp3_fid))),
+    };
+    if same_mp3 && record.announcement.as_deref() == Some(announcement) {
+        let owed = doc! { "_id": object_id(message.video_fid), "announcement": announcement };
+        return jobs
+            .find_one_and_update(owed, announced())
+            .return_document(ReturnDocument::After)
+            .await;
+    }
+    Ok(Some(record))
+}
+
+async fn complete(jobs: &Jobs, id: JobId, mp3_fid: Fid) -> Result<Option<Record>, Error> {
+    let without_mp3 = doc! {
+        "_id": object_id(id),
+        "mp3_fid": { "$exists": false },
+        "state": { "$ne": "cancelled" },
+    };
+    let mut fields = doc! {
+        "state": "done",
+        "progress": 1.0,
+        "mp3_fid": object_id(mp3_fid),
+        "reason": ABSENT,
+        "uploaded_at": { "$ifNull": ["$uploaded_at", "$$NOW"] },
+        "finished_at": "$$NOW",
+        "upload_lease_until": ABSENT,
+        "announcement": ABSENT,
+        "announcement_owed_at": ABSENT,
+        "convert.due_at": ABSENT,
+        "convert.lease_until": ABSENT,
+        "convert.fence": { "$add": ["$convert.fence", 1] },
+    };
+    fields.extend(owe_mail());
+    jobs.find_one_and_update(without_mp3, set(fields))
+        .return_document(ReturnDocument::After)
+        .await
+}
+
+/// The record stays as it is; only nobody owes the announcement any more.
+fn announced() -> Vec<Document> {
+    vec![doc! { "$unset": ["announcement", "announcement_owed_at"] }]
+}
+
+/// An announcement's name in records, and the state of the jobs it is about.
+const fn names(announcement: Announcement) -> (&'static str, &'static str) {
+    match announcement {
+        Announcement::Video => ("video", "queued"),
+        Announcement::Mp3 => ("mp3", "done"),
+    }
+}
+
+pub(super) async fn unannounced(jobs: Jobs, announcement: Announcement, limit: u32) -> Result<Vec<Job>, Error> {
+    let (announcement, state) = names(announcement);
+    let begun = doc! { "$subtract": ["$$NOW", milliseconds(ANNOUNCE_AFTER)] };
+    let filter = doc! {
+        "announcement": announcement,
+        "state": state,
+        "$expr": { "$lte": ["$announcement_owed_at", begun] },
+    };
+    let longest_owed = doc! { "announcement_owed_at": 1, "_id": 1 };
+    let found = find(&jobs, filter, longest_owed, limit).await?;
+    Ok(found.into_iter().map(Job::from).collect())
+}
+
+pub(super) async fn mark_announced(jobs: Jobs, id: JobId, announcement: Announcement) -> Result<(), Error> {
+    let filter = doc! { "_id": object_id(id), "announcement": names(announcement).0 };
+    jobs.find_one_and_update(filter, announced()).await.map(drop)
+}

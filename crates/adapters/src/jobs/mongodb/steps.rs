@@ -1,0 +1,207 @@
+//! The workers' part of a job: claim, renew, settle.
+
+use domain::{Claim, Fid, Job, JobId, Reason, Settlement, Step, VerdictKind, Work};
+use mongodb::bson::{Document, doc, serialize_to_bson};
+use mongodb::error::Error;
+use mongodb::options::ReturnDocument;
+
+use super::super::{LEASE, milliseconds, settlement_name, step_name};
+use super::record::{Record, fid, object_id, signed};
+use super::{ABSENT, Jobs, literal, now_plus, past, set};
+
+/// What tells a claim from every other, for use in a task of its own.
+pub(super) struct Hold {
+    id: JobId,
+    step: Step,
+    fence: i64,
+}
+
+impl Hold {
+    pub(super) const fn of(claim: &Claim) -> Self {
+        Self {
+            id: claim.job.id,
+            step: claim.step(),
+            fence: claim.fence,
+        }
+    }
+
+    /// The path of one of the step's fields.
+    fn field(&self, name: &str) -> String {
+        field(self.step, name)
+    }
+
+    /// The record, as long as this claim is the one that holds it.
+    fn held(&self) -> Document {
+        doc! {
+            "_id": object_id(self.id),
+            self.field("fence"): self.fence,
+            self.field("lease_until"): { "$exists": true },
+        }
+    }
+}
+
+fn field(step: Step, name: &str) -> String {
+    format!("{}.{name}", step_name(step))
+}
+
+/// Fields that owe the owner a mail about the state they stand beside. Whoever is sending an older one loses.
+pub(super) fn owe_mail() -> Document {
+    doc! {
+        "tell.due_at": "$$NOW",
+        "tell.lease_until": ABSENT,
+        "tell.fence": { "$add": ["$tell.fence", 1] },
+        "tell.failures": 0,
+        "tell.lapses": 0,
+    }
+}
+
+pub(super) async fn claim(jobs: Jobs, step: Step, id: Option<JobId>) -> Result<Option<Claim>, Error> {
+    let due_at = field(step, "due_at");
+    let lease_until = field(step, "lease_until");
+    let mut claimable = doc! { due_at.clone(): { "$exists": true } };
+    claimable.extend(past(&[due_at, lease_until.clone()]));
+    if let Some(id) = id {
+        claimable.insert("_id", object_id(id));
+    }
+
+    let lapsed = doc! { "$cond": [{ "$eq": [{ "$type": format!("${lease_until}") }, "missing"] }, 0, 1] };
+    let grown = |name: &str, by: Document| doc! { "$add": [format!("${}", field(step, name)), by] };
+    let one = doc! { "$literal": 1 };
+    let mut fields = doc! {
+        field(step, "failures"): grown("failures", lapsed.clone()),
+        field(step, "lapses"): grown("lapses", lapsed),
+        field(step, "fence"): grown("fence", one),
+        lease_until: now_plus(milliseconds(LEASE)),
+    };
+    if step == Step::Convert {
+        let attempt = object_id(Fid::new());
+        let attempts_before = doc! { "$ifNull": ["$attempt_fids", []] };
+        fields.extend(doc! {
+            "state": "converting",
+            "progress": 0.0,
+            "attempts": { "$add": ["$attempts", 1] },
+            "convert.predecessor_fid": "$convert.attempt_fid",
+            "convert.attempt_fid": attempt,
+            "attempt_fids": { "$concatArrays": [attempts_before, [attempt]] },
+        });
+    }
+    let record = jobs
+        .find_one_and_update(claimable, set(fields))
+        .sort(doc! { "created_at": 1, "_id": 1 })
+        .return_document(ReturnDocument::After)
+        .await?;
+    record.map(|record| read_claim(step, record)).transpose()
+}
+
+fn read_claim(step: Step, record: Record) -> Result<Claim, Error> {
+    let schedule = match step {
+        Step::Convert => &record.convert,
+        Step::Tell => &record.tell,
+    };
+    let (fence, failures, lapses) = (schedule.fence, schedule.failures, schedule.lapses);
+    let work = match step {
+        Step::Convert => Work::Convert {
+            mp3_fid: schedule
+                .attempt_fid
+                .map(fid)
+                .ok_or_else(|| Error::custom("a claim without an attempt"))?,
+            predecessor: schedule.predecessor_fid.map(fid),
+        },
+        Step::Tell => Work::Tell(
+            VerdictKind::of(record.state).ok_or_else(|| Error::custom("a mail is owed about an unfinished job"))?,
+        ),
+    };
+    Ok(Claim {
+        job: Job::from(record),
+        work,
+        fence,
+        failures,
+        lapses,
+    })
+}
+
+pub(super) async fn renew(jobs: Jobs, hold: Hold, progress: Option<f64>) -> Result<bool, Error> {
+    let mut fields = doc! { hold.field("lease_until"): now_plus(milliseconds(LEASE)) };
+    // Progress is the conversion's; a mail has none.
+    if let Some(progress) = progress.filter(|_| hold.step == Step::Convert) {
+        fields.insert("progress", progress);
+    }
+    let renewed = jobs.find_one_and_update(hold.held(), set(fields)).await?;
+    Ok(renewed.is_some())
+}
+
+pub(super) async fn settle(jobs: Jobs, hold: Hold, settlement: Settlement) -> Result<bool, Error> {
+    let settled_as = settlement_name(&settlement);
+    let mut fields = end(&hold, settlement)?;
+    fields.extend(doc! {
+        hold.field("lease_until"): ABSENT,
+        hold.field("settled.fence"): hold.fence,
+        hold.field("settled.as"): settled_as,
+    });
+    let settled = jobs.find_one_and_update(hold.held(), set(fields)).await?;
+    if settled.is_some() {
+        return Ok(true);
+    }
+    // The answer to the same settlement may have been lost.
+    let same = doc! {
+        "_id": object_id(hold.id),
+        hold.field("settled.fence"): hold.fence,
+        hold.field("settled.as"): settled_as,
+    };
+    Ok(jobs.find_one(same).await?.is_some())
+}
+
+/// What a settlement writes, beside ending the lease.
+fn end(hold: &Hold, settlement: Settlement) -> Result<Document, Error> {
+    // A conversion that did not end goes back to the queue.
+    let requeued = match hold.step {
+        Step::Convert => doc! { "state": "queued", "progress": 0.0 },
+        Step::Tell => Document::new(),
+    };
+    Ok(match settlement {
+        Settlement::Converted(mp3) => {
+            let mut fields = doc! {
+                "state": "done",
+                "progress": 1.0,
+                "mp3_fid": object_id(mp3.fid),
+                "finished_at": "$$NOW",
+                "convert.due_at": ABSENT,
+                "announcement": "mp3",
+                "announcement_owed_at": "$$NOW",
+            };
+            if let Some(size_bytes) = mp3.size_bytes {
+                fields.insert("mp3_size_bytes", signed(size_bytes));
+            }
+            if let Some(duration_ms) = mp3.duration_ms {
+                fields.insert("mp3_duration_ms", signed(duration_ms));
+            }
+            fields.extend(owe_mail());
+            fields
+        }
+        Settlement::Failed(reason) => without_mp3("failed", &reason)?,
+        Settlement::Dead(reason) => without_mp3("dead", &reason)?,
+        Settlement::Told => doc! { "tell.due_at": ABSENT },
+        Settlement::Retry(delay) => {
+            let mut fields = requeued;
+            fields.insert(hold.field("due_at"), now_plus(milliseconds(delay)));
+            let failures = format!("${}", hold.field("failures"));
+            fields.insert(hold.field("failures"), doc! { "$add": [failures, 1] });
+            fields
+        }
+        // Still due since it was, so it keeps its place.
+        Settlement::Released => requeued,
+    })
+}
+
+fn without_mp3(state: &str, reason: &Reason) -> Result<Document, Error> {
+    let mut fields = doc! {
+        "state": state,
+        "reason": literal(serialize_to_bson(reason)?),
+        "finished_at": "$$NOW",
+        "convert.due_at": ABSENT,
+        "announcement": ABSENT,
+        "announcement_owed_at": ABSENT,
+    };
+    fields.extend(owe_mail());
+    Ok(fields)
+}

@@ -1,0 +1,100 @@
+//! The gateway's part of a job: from the first byte to the commit point.
+
+use domain::{Address, JobId, NewJob, Reason, Uploaded};
+use mongodb::bson::{Document, doc, serialize_to_bson};
+use mongodb::error::Error;
+use mongodb::options::ReturnDocument;
+
+use super::super::{LEASE, milliseconds};
+use super::record::{Record, fid, find, object_id, signed};
+use super::{ABSENT, Jobs, literal, now_plus, past, set};
+
+pub(super) async fn create(jobs: Jobs, job: NewJob) -> Result<(), Error> {
+    let fields = doc! {
+        "state": "receiving",
+        "progress": 0.0,
+        "upload_lease_until": now_plus(milliseconds(LEASE)),
+    };
+    insert(&jobs, job.id, &job.owner, fields).await.map(drop)
+}
+
+/// Adds a record with these fields beside those that every record begins with.
+///
+/// # Errors
+/// The id is taken: a duplicate key.
+pub(super) async fn insert(
+    jobs: &Jobs,
+    id: JobId,
+    owner: &Address,
+    mut fields: Document,
+) -> Result<Option<Record>, Error> {
+    let unclaimed = doc! { "fence": 0_i64, "failures": 0, "lapses": 0 };
+    let begin = doc! {
+        "owner": literal(owner.as_str()),
+        "owner_key": literal(owner.key()),
+        "options": literal(Document::new()),
+        "attempts": 0,
+        "created_at": "$$NOW",
+        "convert": unclaimed.clone(),
+        "tell": unclaimed,
+    };
+    for (name, value) in begin {
+        fields.entry(name).or_insert(value);
+    }
+    // Only an update can ask the server for its time. The second condition makes an existing id a duplicate key.
+    let absent = doc! { "_id": object_id(id), "state": { "$exists": false } };
+    jobs.find_one_and_update(absent, set(fields))
+        .upsert(true)
+        .return_document(ReturnDocument::After)
+        .await
+}
+
+fn receiving(id: JobId) -> Document {
+    doc! { "_id": object_id(id), "state": "receiving" }
+}
+
+pub(super) async fn renew(jobs: Jobs, id: JobId) -> Result<bool, Error> {
+    let fields = doc! { "upload_lease_until": now_plus(milliseconds(LEASE)) };
+    let renewed = jobs.find_one_and_update(receiving(id), set(fields)).await?;
+    Ok(renewed.is_some())
+}
+
+pub(super) async fn commit(jobs: Jobs, id: JobId, uploaded: Uploaded) -> Result<bool, Error> {
+    let fields = doc! {
+        "state": "queued",
+        "filename": literal(uploaded.filename),
+        "size_bytes": signed(uploaded.size_bytes),
+        "options": literal(serialize_to_bson(&uploaded.options)?),
+        "uploaded_at": "$$NOW",
+        "upload_lease_until": ABSENT,
+        "convert.due_at": "$$NOW",
+        "announcement": "video",
+        "announcement_owed_at": "$$NOW",
+    };
+    let committed = jobs.find_one_and_update(receiving(id), set(fields)).await?;
+    if committed.is_some() {
+        return Ok(true);
+    }
+    // A repetition, because the first answer was lost, finds the upload committed by nobody else.
+    let record = jobs.find_one(doc! { "_id": object_id(id) }).await?;
+    Ok(record.is_some_and(|record| record.uploaded_at.is_some()))
+}
+
+pub(super) async fn fail(jobs: Jobs, id: JobId, reason: Reason) -> Result<bool, Error> {
+    let fields = doc! {
+        "state": "failed",
+        "reason": literal(serialize_to_bson(&reason)?),
+        "upload_lease_until": ABSENT,
+        "finished_at": "$$NOW",
+    };
+    let failed = jobs.find_one_and_update(receiving(id), set(fields)).await?;
+    Ok(failed.is_some())
+}
+
+pub(super) async fn lapsed(jobs: Jobs, limit: u32) -> Result<Vec<JobId>, Error> {
+    let mut filter = doc! { "upload_lease_until": { "$exists": true } };
+    filter.extend(past(&["upload_lease_until".to_owned()]));
+    let oldest = doc! { "created_at": 1, "_id": 1 };
+    let found = find(&jobs, filter, oldest, limit).await?;
+    Ok(found.into_iter().map(|record| fid(record.id)).collect())
+}

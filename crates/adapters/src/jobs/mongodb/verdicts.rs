@@ -1,0 +1,140 @@
+//! What the owner, the operator and the janitor decide by.
+
+use std::collections::HashSet;
+
+use domain::{Bucket, Fid, JobId, JobState, Reason, Reference};
+use futures_util::TryStreamExt;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{doc, serialize_to_bson};
+use mongodb::error::Error;
+use serde::Deserialize;
+
+use super::record::{fid, object_id};
+use super::{ABSENT, Jobs, literal, set};
+
+/// How many ids one query asks for.
+const BATCH: usize = 1_000;
+
+pub(super) async fn cancel(jobs: Jobs, id: JobId, reason: Reason) -> Result<bool, Error> {
+    let unfinished = doc! { "_id": object_id(id), "state": { "$in": ["queued", "converting"] } };
+    let fields = doc! {
+        "state": "cancelled",
+        "reason": literal(serialize_to_bson(&reason)?),
+        "finished_at": "$$NOW",
+        "announcement": ABSENT,
+        "announcement_owed_at": ABSENT,
+        "convert.due_at": ABSENT,
+        "convert.lease_until": ABSENT,
+        "convert.fence": { "$add": ["$convert.fence", 1] },
+    };
+    let cancelled = jobs.find_one_and_update(unfinished, set(fields)).await?;
+    Ok(cancelled.is_some())
+}
+
+pub(super) async fn replay(jobs: Jobs, id: JobId) -> Result<bool, Error> {
+    let replayable = doc! {
+        "_id": object_id(id),
+        "state": { "$in": ["failed", "dead"] },
+        "uploaded_at": { "$exists": true },
+    };
+    // A mail about the old verdict that is under way loses its claim, so it cannot end the mail about the new one.
+    let fields = doc! {
+        "state": "queued",
+        "progress": 0.0,
+        "reason": ABSENT,
+        "attempts": 0,
+        "finished_at": ABSENT,
+        "announcement": "video",
+        "announcement_owed_at": "$$NOW",
+        "convert.due_at": "$$NOW",
+        "convert.failures": 0,
+        "convert.lapses": 0,
+        "tell.due_at": ABSENT,
+        "tell.lease_until": ABSENT,
+        "tell.fence": { "$add": ["$tell.fence", 1] },
+        "tell.failures": 0,
+        "tell.lapses": 0,
+    };
+    let replayed = jobs.find_one_and_update(replayable, set(fields)).await?;
+    Ok(replayed.is_some())
+}
+
+/// What a record says of the files it names.
+#[derive(Deserialize)]
+struct Naming {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    state: JobState,
+    #[serde(default)]
+    uploaded_at: Option<mongodb::bson::DateTime>,
+    #[serde(default)]
+    mp3_fid: Option<ObjectId>,
+    #[serde(default)]
+    attempt_fids: Vec<ObjectId>,
+    convert: Attempt,
+}
+
+#[derive(Deserialize)]
+struct Attempt {
+    #[serde(default)]
+    attempt_fid: Option<ObjectId>,
+}
+
+impl Naming {
+    fn video(&self) -> Reference {
+        if self.state == JobState::Failed && self.uploaded_at.is_none() {
+            Reference::Lost
+        } else {
+            Reference::Live
+        }
+    }
+
+    /// The MP3 that is finished or just being written.
+    fn live_mp3s(&self) -> impl Iterator<Item = ObjectId> {
+        let current = self.convert.attempt_fid;
+        let current = current.filter(|_| self.state == JobState::Converting);
+        self.mp3_fid.into_iter().chain(current)
+    }
+}
+
+pub(super) async fn references(jobs: Jobs, bucket: Bucket, ids: Vec<Fid>) -> Result<Vec<Reference>, Error> {
+    let mut live = HashSet::new();
+    let mut lost = HashSet::new();
+    for batch in ids.chunks(BATCH) {
+        for naming in named(&jobs, bucket, batch).await? {
+            match bucket {
+                Bucket::Videos if naming.video() == Reference::Live => {
+                    live.insert(fid(naming.id));
+                }
+                Bucket::Videos => {
+                    lost.insert(fid(naming.id));
+                }
+                Bucket::Mp3s => {
+                    live.extend(naming.live_mp3s().map(fid));
+                    lost.extend(naming.attempt_fids.into_iter().map(fid));
+                }
+            }
+        }
+    }
+    let reference = |id: &Fid| match (live.contains(id), lost.contains(id)) {
+        (true, _) => Reference::Live,
+        (false, true) => Reference::Lost,
+        (false, false) => Reference::Unknown,
+    };
+    Ok(ids.iter().map(reference).collect())
+}
+
+/// The records that name any of these files.
+async fn named(jobs: &Jobs, bucket: Bucket, ids: &[Fid]) -> Result<Vec<Naming>, Error> {
+    let any: Vec<ObjectId> = ids.iter().copied().map(object_id).collect();
+    let any = doc! { "$in": any };
+    let filter = match bucket {
+        Bucket::Videos => doc! { "_id": any },
+        Bucket::Mp3s => doc! { "$or": [{ "mp3_fid": any.clone() }, { "attempt_fids": any }] },
+    };
+    let projection = doc! {
+        "state": 1, "uploaded_at": 1, "mp3_fid": 1, "attempt_fids": 1, "convert.attempt_fid": 1,
+    };
+    let jobs = jobs.clone_with_type::<Naming>();
+    jobs.find(filter).projection(projection).await?.try_collect().await
+}

@@ -1,0 +1,240 @@
+//! The workers' part of a job: claim, renew, settle.
+
+use domain::{Claim, Fid, JobId, Mp3, Reason, Settlement, Step, VerdictKind, Work};
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::super::{LEASE, milliseconds, settlement_name, step_name};
+use super::record;
+
+/// Assignments that owe the owner a mail about the state they stand beside. Whoever is sending an older one loses.
+pub(super) const OWE_MAIL: &str = "tell_due_at = now_ms, tell_lease_until = NULL, tell_fence = tell_fence + 1, \
+     tell_failures = 0, tell_lapses = 0";
+
+/// The same statement for either step: `{step}` begins the step's columns.
+fn for_step(step: Step, sql: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql.replace("{step}", step_name(step)))
+}
+
+pub(super) async fn claim(writer: &SqlitePool, step: Step, id: Option<JobId>) -> sqlx::Result<Option<Claim>> {
+    let which = match id {
+        Some(_) => " AND id = ?3",
+        None => "",
+    };
+    let begin = match step {
+        Step::Convert => {
+            "state = 'converting', progress = 0, attempts = attempts + 1,
+             convert_predecessor_fid = convert_attempt_fid, convert_attempt_fid = ?2,"
+        }
+        Step::Tell => "",
+    };
+    let sql = format!(
+        "UPDATE jobs SET {begin}
+             {{step}}_failures = {{step}}_failures + ({{step}}_lease_until IS NOT NULL),
+             {{step}}_lapses = {{step}}_lapses + ({{step}}_lease_until IS NOT NULL),
+             {{step}}_fence = {{step}}_fence + 1,
+             {{step}}_lease_until = now_ms + ?1,
+             updated_at = now_ms
+         FROM clock WHERE id = ({}{which} ORDER BY created_at, id LIMIT 1)
+         RETURNING *",
+        CLAIMABLE
+    );
+    let attempt = Fid::new();
+    let mut transaction = super::begin(writer).await?;
+    // `fetch_optional` would stop at the row; the statement has ended well only when it is out of rows.
+    let rows = sqlx::query(for_step(step, &sql))
+        .bind(milliseconds(LEASE))
+        .bind(attempt.to_string())
+        .bind(id.map(|id| id.to_string()))
+        .fetch_all(&mut *transaction)
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let claim = read_claim(step, row)?;
+    if step == Step::Convert {
+        sqlx::query("INSERT INTO attempts (mp3_fid, job_id) VALUES (?1, ?2)")
+            .bind(attempt.to_string())
+            .bind(claim.job.id.to_string())
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(Some(claim))
+}
+
+/// The jobs whose step may run now. Reads only the index of those that have work left.
+const CLAIMABLE: &str = "SELECT id FROM jobs WHERE {step}_due_at IS NOT NULL
+     AND {step}_due_at <= (SELECT now_ms FROM clock)
+     AND ({step}_lease_until IS NULL OR {step}_lease_until <= (SELECT now_ms FROM clock))";
+
+fn read_claim(step: Step, row: &SqliteRow) -> sqlx::Result<Claim> {
+    let job = record::job(row)?;
+    let work = match step {
+        Step::Convert => Work::Convert {
+            mp3_fid: record::fid(row, "convert_attempt_fid")?
+                .ok_or_else(|| record::unreadable("a claim without an attempt"))?,
+            predecessor: record::fid(row, "convert_predecessor_fid")?,
+        },
+        Step::Tell => Work::Tell(
+            VerdictKind::of(job.state).ok_or_else(|| record::unreadable("a mail is owed about an unfinished job"))?,
+        ),
+    };
+    let column = |name: &str| format!("{}_{name}", step_name(step));
+    Ok(Claim {
+        job,
+        work,
+        fence: row.try_get(column("fence").as_str())?,
+        failures: row.try_get(column("failures").as_str())?,
+        lapses: row.try_get(column("lapses").as_str())?,
+    })
+}
+
+pub(super) async fn renew(writer: &SqlitePool, claim: &Claim, progress: Option<f64>) -> sqlx::Result<bool> {
+    // Progress is the conversion's; a mail has none.
+    let progress = progress.filter(|_| claim.step() == Step::Convert);
+    let update = sqlx::query(for_step(
+        claim.step(),
+        "UPDATE jobs SET {step}_lease_until = now_ms + ?3, progress = coalesce(?4, progress), updated_at = now_ms
+         FROM clock WHERE id = ?1 AND {step}_fence = ?2 AND {step}_lease_until IS NOT NULL",
+    ))
+    .bind(claim.job.id.to_string())
+    .bind(claim.fence)
+    .bind(milliseconds(LEASE))
+    .bind(progress);
+    Ok(update.execute(writer).await?.rows_affected() == 1)
+}
+
+pub(super) async fn settle(writer: &SqlitePool, claim: &Claim, settlement: &Settlement) -> sqlx::Result<bool> {
+    let step = claim.step();
+    let End {
+        effect,
+        state,
+        mp3,
+        reason,
+        delay_ms,
+    } = End::of(step, settlement);
+    let sql = format!(
+        "UPDATE jobs SET {effect}, {{step}}_lease_until = NULL,
+             {{step}}_settled_fence = ?2, {{step}}_settled_as = ?3, updated_at = now_ms
+         FROM clock WHERE id = ?1 AND {{step}}_fence = ?2 AND {{step}}_lease_until IS NOT NULL"
+    );
+    let mut transaction = super::begin(writer).await?;
+    let won = sqlx::query(for_step(step, &sql))
+        .bind(claim.job.id.to_string())
+        .bind(claim.fence)
+        .bind(settlement_name(settlement))
+        .bind(state)
+        .bind(mp3.map(|mp3| mp3.fid.to_string()))
+        .bind(mp3.and_then(|mp3| mp3.size_bytes).map(record::signed))
+        .bind(mp3.and_then(|mp3| mp3.duration_ms).map(record::signed))
+        .bind(reason.map(|reason| reason.code.as_str()))
+        .bind(reason.map(|reason| &reason.message))
+        .bind(delay_ms)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected()
+        == 1;
+    let settled = won || {
+        // The answer to the same settlement may have been lost.
+        let same = for_step(
+            step,
+            "SELECT 1 FROM jobs WHERE id = ?1 AND {step}_settled_fence = ?2 AND {step}_settled_as = ?3",
+        );
+        sqlx::query(same)
+            .bind(claim.job.id.to_string())
+            .bind(claim.fence)
+            .bind(settlement_name(settlement))
+            .fetch_optional(&mut *transaction)
+            .await?
+            .is_some()
+    };
+    transaction.commit().await?;
+    Ok(settled)
+}
+
+/// What a settlement writes: assignments, and the values of `?4` to `?10` in them.
+#[derive(Default)]
+struct End<'a> {
+    effect: String,
+    state: &'static str,
+    mp3: Option<&'a Mp3>,
+    reason: Option<&'a Reason>,
+    delay_ms: i64,
+}
+
+impl<'a> End<'a> {
+    fn of(step: Step, settlement: &'a Settlement) -> Self {
+        // A conversion that did not end goes back to the queue.
+        let requeued = match step {
+            Step::Convert => "state = 'queued', progress = 0, ",
+            Step::Tell => "",
+        };
+        match settlement {
+            Settlement::Converted(mp3) => Self {
+                effect: format!(
+                    "state = 'done', progress = 1, mp3_fid = ?5, mp3_size_bytes = ?6, mp3_duration_ms = ?7,
+                     finished_at = now_ms, convert_due_at = NULL,
+                     announcement = 'mp3', announcement_owed_at = now_ms, {OWE_MAIL}"
+                ),
+                mp3: Some(mp3),
+                ..Self::default()
+            },
+            Settlement::Failed(reason) => Self::without_mp3("failed", reason),
+            Settlement::Dead(reason) => Self::without_mp3("dead", reason),
+            Settlement::Told => Self {
+                effect: "tell_due_at = NULL".to_owned(),
+                ..Self::default()
+            },
+            Settlement::Retry(delay) => Self {
+                effect: format!("{requeued}{{step}}_due_at = now_ms + ?10, {{step}}_failures = {{step}}_failures + 1"),
+                delay_ms: milliseconds(*delay),
+                ..Self::default()
+            },
+            // Still due since it was, so it keeps its place.
+            Settlement::Released => Self {
+                effect: format!("{requeued}{{step}}_due_at = {{step}}_due_at"),
+                ..Self::default()
+            },
+        }
+    }
+
+    fn without_mp3(state: &'static str, reason: &'a Reason) -> Self {
+        Self {
+            effect: format!(
+                "state = ?4, reason_code = ?8, reason_message = ?9, finished_at = now_ms,
+                 convert_due_at = NULL, announcement = NULL, announcement_owed_at = NULL, {OWE_MAIL}"
+            ),
+            state,
+            reason: Some(reason),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn looking_for_work_reads_only_the_index_of_unfinished_work() {
+        let mut connection = sqlx::SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(include_str!("schema.sql"))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        for (step, index) in [(Step::Convert, "jobs_to_convert"), (Step::Tell, "jobs_to_tell")] {
+            let sql = format!("EXPLAIN QUERY PLAN {CLAIMABLE} ORDER BY created_at, id LIMIT 1");
+            let rows = sqlx::query(for_step(step, &sql))
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let text = plan.join("; ");
+            assert!(text.contains(&format!("USING COVERING INDEX {index}")), "{text}");
+            assert!(!text.contains("TEMP B-TREE"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The gateway's part of a job: from the first byte to the commit point.
+
+use domain::{JobId, NewJob, Reason, Uploaded};
+use sqlx::Row;
+use sqlx::sqlite::SqlitePool;
+
+use super::super::{LEASE, milliseconds};
+use super::record;
+
+pub(super) async fn create(writer: &SqlitePool, job: &NewJob) -> sqlx::Result<()> {
+    let insert = sqlx::query(
+        "INSERT INTO jobs (id, owner, owner_key, state, created_at, updated_at, upload_lease_until)
+         SELECT ?1, ?2, ?3, 'receiving', now_ms, now_ms, now_ms + ?4 FROM clock",
+    )
+    .bind(job.id.to_string())
+    .bind(job.owner.as_str())
+    .bind(job.owner.key())
+    .bind(milliseconds(LEASE));
+    insert.execute(writer).await.map(drop)
+}
+
+pub(super) async fn renew(writer: &SqlitePool, id: JobId) -> sqlx::Result<bool> {
+    let update = sqlx::query(
+        "UPDATE jobs SET upload_lease_until = now_ms + ?2, updated_at = now_ms
+         FROM clock WHERE id = ?1 AND state = 'receiving'",
+    )
+    .bind(id.to_string())
+    .bind(milliseconds(LEASE));
+    Ok(update.execute(writer).await?.rows_affected() == 1)
+}
+
+pub(super) async fn commit(writer: &SqlitePool, id: JobId, uploaded: &Uploaded) -> sqlx::Result<bool> {
+    let options = serde_json::to_string(&uploaded.options).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let mut transaction = super::begin(writer).await?;
+    sqlx::query(
+        "UPDATE jobs SET state = 'queued', filename = ?2, size_bytes = ?3, options = ?4,
+             uploaded_at = now_ms, updated_at = now_ms, upload_lease_until = NULL, convert_due_at = now_ms,
+             announcement = 'video', announcement_owed_at = now_ms
+         FROM clock WHERE id = ?1 AND state = 'receiving'",
+    )
+    .bind(id.to_string())
+    .bind(&uploaded.filename)
+    .bind(record::signed(uploaded.size_bytes))
+    .bind(options)
+    .execute(&mut *transaction)
+    .await?;
+    // A repetition, because the first answer was lost, finds the upload committed by nobody else.
+    let committed = sqlx::query("SELECT uploaded_at IS NOT NULL FROM jobs WHERE id = ?1")
+        .bind(id.to_string())
+        .fetch_optional(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    committed.map_or(Ok(false), |row| row.try_get(0))
+}
+
+pub(super) async fn fail(writer: &SqlitePool, id: JobId, reason: &Reason) -> sqlx::Result<bool> {
+    let update = sqlx::query(
+        "UPDATE jobs SET state = 'failed', reason_code = ?2, reason_message = ?3,
+             upload_lease_until = NULL, finished_at = now_ms, updated_at = now_ms
+         FROM clock WHERE id = ?1 AND state = 'receiving'",
+    )
+    .bind(id.to_string())
+    .bind(reason.code.as_str())
+    .bind(&reason.message);
+    Ok(update.execute(writer).await?.rows_affected() == 1)
+}
+
+pub(super) async fn lapsed(readers: &SqlitePool, limit: u32) -> sqlx::Result<Vec<JobId>> {
+    let rows = sqlx::query(
+        "SELECT id FROM jobs
+         WHERE upload_lease_until IS NOT NULL AND upload_lease_until <= (SELECT now_ms FROM clock)
+         ORDER BY created_at, id LIMIT ?1",
+    )
+    .bind(limit)
+    .fetch_all(readers)
+    .await?;
+    let id = |row| record::fid(row, "id").transpose();
+    rows.iter().filter_map(id).collect()
+}

@@ -1,1 +1,45 @@
-//! media
+//! The conversion engine: any media with audio in, one MP3 out. libav demuxes and decodes, LAME encodes.
+//!
+//! Knows nothing of jobs, queues or stores. [`convert`] is synchronous and runs on the thread that calls it:
+//!
+//! ```text
+//! Source -> input (demux, decode) -> mixer (rate, channels) -> encoder (LAME) -> frame log -> sink
+//!                                                                                   \-> head frame
+//! ```
+//!
+//! The MP3's first frame (Xing/Info with the LAME tag) is complete only at the end. Its place is kept by a silent
+//! frame of the same length at the start of the sink, and [`Converted::head`] is what belongs there:
+//!
+//! ```no_run
+//! use std::fs::File;
+//! use std::io::{Seek, Write};
+//! use std::ops::ControlFlow;
+//!
+//! let mut mp3 = File::create("out.mp3")?;
+//! let source = media::Source::seekable(File::open("in.mp4")?);
+//! let converted = media::convert(source, &mut mp3, &media::Settings::default(), |_| ControlFlow::Continue(()))?;
+//! mp3.rewind()?;
+//! mp3.write_all(&converted.head)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod allowed;
+mod convert;
+mod encoder;
+mod error;
+mod frame_log;
+mod head;
+mod input;
+mod mixer;
+mod raw;
+mod settings;
+mod source;
+mod verdict;
+mod watch;
+
+pub use convert::{Converted, convert};
+pub use error::ConvertError;
+pub use settings::{Limits, Rate, Settings};
+pub use source::{ReadSeek, Source};
+pub use verdict::Verdict;
+pub use watch::Progress;

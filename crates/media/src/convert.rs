@@ -1,0 +1,214 @@
+//! One file from start to end.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use ffmpeg_next::frame;
+
+use crate::encoder::{Encoder, Mp3Format};
+use crate::frame_log::FrameLog;
+use crate::head::Head;
+use crate::input::Input;
+use crate::mixer::{Block, Mixer, Shape};
+use crate::watch::{Progress, Watch};
+use crate::{ConvertError, Limits, Settings, Source, Verdict};
+
+/// How much MP3 is collected before it is written.
+const WRITE_BYTES: usize = 32 * 1024;
+
+/// A finished MP3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Converted {
+    /// Replaces as many bytes at the start of what was written: the frame with length, seek places, and how much to cut
+    /// off at both ends. At most 2 KiB. Without it the MP3 plays, with a little silence at its ends.
+    pub head: Vec<u8>,
+    /// The MP3's length in bytes, head included: what the sink got.
+    pub size_bytes: u64,
+    /// Playing time.
+    pub duration: Duration,
+    /// Samples per channel.
+    pub samples: u64,
+    /// Sample rate of the MP3 in Hz.
+    pub sample_rate_hz: u32,
+    /// 1 (mono) or 2 (stereo).
+    pub channels: u8,
+    /// Bytes taken from the source; bytes read twice count twice.
+    pub bytes_read: u64,
+    /// The source's length. None for a stream.
+    pub source_bytes: Option<u64>,
+    /// How many damaged pieces of the source were left out.
+    pub errors: u64,
+}
+
+/// Converts the audio of `source` to MP3, written to `sink` in order. The same source and settings give the same bytes.
+///
+/// Of several audio streams it takes the one that the `ffmpeg` command would. Damaged parts are left out; what remains is
+/// converted. Memory does not grow with the source, apart from the container's index.
+///
+/// Synchronous: runs on the calling thread until the end, blocked by `source` and `sink`. `progress` is called before every
+/// read of the source and after every packet, thousands of times a second, on the same thread; it must return at
+/// once, and ends the conversion by `Break`.
+///
+/// # Errors
+/// Sorted by what to do next, see [`ConvertError`]. What `sink` got by then is of no use.
+///
+/// # Panics
+/// Only when `source`, `sink` or `progress` panic.
+pub fn convert(
+    source: Source,
+    sink: &mut dyn Write,
+    settings: &Settings,
+    progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
+) -> Result<Converted, ConvertError> {
+    settings.check()?;
+    let watch = Watch::new(progress, settings.limits.time);
+    let mut input = Input::open(source, settings, &watch)?;
+    let mut sink = Some(sink);
+    let mut track: Option<Track<'_>> = None;
+    let mut frame = frame::Audio::empty();
+    while input.next_frame(&mut frame)? {
+        let Some(shape) = Shape::of(&frame, settings.limits.channels)? else {
+            input.errors += 1;
+            continue;
+        };
+        if let Some(sink) = sink.take() {
+            let format = Mp3Format::choose(settings, shape.is_mono(), shape.rate_hz);
+            track = Some(Track::begin(format, settings.limits, sink)?);
+        }
+        if let Some(track) = &mut track {
+            track.push(&mut frame, shape)?;
+            let position = track.mp3.position();
+            watch.update(|progress| progress.position = position);
+        }
+    }
+    let decoded = track.as_ref().map_or(Duration::ZERO, |track| track.mp3.position());
+    if let Some(error) = input.verdict_on(decoded) {
+        return Err(error);
+    }
+    let Some(track) = track else {
+        return Err(Verdict::Damaged.into());
+    };
+    let mut converted = track.finish()?;
+    let progress = watch.progress();
+    converted.bytes_read = progress.bytes_read;
+    converted.source_bytes = progress.source_bytes;
+    converted.errors = input.errors;
+    Ok(converted)
+}
+
+/// The chosen audio on its way from decoded frames to the sink.
+struct Track<'a> {
+    mixer: Mixer,
+    mp3: Mp3<'a>,
+}
+
+impl<'a> Track<'a> {
+    fn begin(format: Mp3Format, limits: Limits, sink: &'a mut dyn Write) -> Result<Self, ConvertError> {
+        let mp3 = Mp3 {
+            encoder: Encoder::new(&format)?,
+            head: Head::new(&format),
+            log: FrameLog::default(),
+            format,
+            limits,
+            samples: 0,
+            ready: Vec::new(),
+            sink,
+        };
+        mp3.sink
+            .write_all(mp3.head.placeholder())
+            .map_err(ConvertError::Write)?;
+        Ok(Self {
+            mixer: Mixer::new(format.mono, format.sample_rate_hz),
+            mp3,
+        })
+    }
+
+    fn push(&mut self, frame: &mut frame::Audio, shape: Shape) -> Result<(), ConvertError> {
+        self.mixer.push(frame, shape, &mut |block| self.mp3.push(block))
+    }
+
+    fn finish(mut self) -> Result<Converted, ConvertError> {
+        self.mixer.finish(&mut |block| self.mp3.push(block))?;
+        self.mp3.finish()
+    }
+}
+
+/// The MP3 being written.
+struct Mp3<'a> {
+    encoder: Encoder,
+    head: Head,
+    log: FrameLog,
+    format: Mp3Format,
+    limits: Limits,
+    samples: u64,
+    /// Encoded and not yet written.
+    ready: Vec<u8>,
+    sink: &'a mut dyn Write,
+}
+
+impl Mp3<'_> {
+    /// How much audio has been encoded.
+    fn position(&self) -> Duration {
+        let rate_hz = u64::from(self.format.sample_rate_hz);
+        let nanoseconds = self.samples % rate_hz * 1_000_000_000 / rate_hz;
+        Duration::from_secs(self.samples / rate_hz) + Duration::from_nanos(nanoseconds)
+    }
+
+    fn push(&mut self, block: Block<'_>) -> Result<(), ConvertError> {
+        self.samples += block.left.len() as u64;
+        if self.position() > self.limits.duration {
+            return Err(Verdict::TooLong {
+                limit: self.limits.duration,
+            }
+            .into());
+        }
+        self.encoder.encode(block, &mut self.ready)?;
+        if self.ready.len() >= WRITE_BYTES {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), ConvertError> {
+        self.log
+            .push(&self.ready)
+            .map_err(|error| ConvertError::internal("following the frames", error))?;
+        if self.size_bytes() > self.limits.output_bytes {
+            return Err(Verdict::OutputTooLarge {
+                limit_bytes: self.limits.output_bytes,
+            }
+            .into());
+        }
+        self.sink.write_all(&self.ready).map_err(ConvertError::Write)?;
+        self.ready.clear();
+        Ok(())
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.head.placeholder().len() as u64 + self.log.bytes
+    }
+
+    fn finish(mut self) -> Result<Converted, ConvertError> {
+        self.encoder.finish(&mut self.ready)?;
+        self.write()?;
+        self.sink.flush().map_err(ConvertError::Write)?;
+        if !self.log.is_whole() {
+            return Err(ConvertError::Internal {
+                operation: "ending on a whole frame",
+                source: None,
+            });
+        }
+        Ok(Converted {
+            size_bytes: self.size_bytes(),
+            duration: self.position(),
+            samples: self.samples,
+            sample_rate_hz: self.format.sample_rate_hz,
+            channels: if self.format.mono { 1 } else { 2 },
+            head: self.head.finish(&self.format, &self.log, self.samples),
+            bytes_read: 0,
+            source_bytes: None,
+            errors: 0,
+        })
+    }
+}

@@ -1,0 +1,291 @@
+//! From the source to decoded audio: probe, choose the stream, demux, decode.
+
+use std::time::Duration;
+
+use ffmpeg_next as ff;
+use ffmpeg_next::format::context::StreamIo;
+use ffmpeg_next::format::stream::{Disposition, Stream};
+
+use crate::source::Reader;
+use crate::watch::Watch;
+use crate::{ConvertError, Settings, Source, Verdict, allowed, raw};
+
+/// libav's buffer. Large ones read the video between the audio of an MP4 along with it.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// The lowest score of a probe that is believed when nothing decodes: below, libav guessed.
+const BELIEVED_PROBE_SCORE: i32 = 26;
+
+/// How many errors in a row a decoder may report from one packet.
+const ERRORS_PER_PACKET: u32 = 64;
+
+/// Less audio than this, from a file that also has errors, counts as nothing.
+const ALMOST_NOTHING: Duration = Duration::from_millis(50);
+
+/// Containers whose playing time libav guesses from timestamps; these jump in recordings of broadcasts.
+const GUESSED_DURATION: [&str; 2] = ["mpegts", "mpeg"];
+
+/// An open source and the decoder of its chosen audio stream.
+pub(crate) struct Input {
+    demuxer: ff::format::context::Input,
+    decoder: ff::decoder::Audio,
+    stream_index: usize,
+    watch: Watch,
+    start: Vec<u8>,
+    seekable: bool,
+    draining: bool,
+    /// Packets the decoder refused, and frames it could not make.
+    pub(crate) errors: u64,
+}
+
+impl Input {
+    /// Probes the source and opens the decoder of the audio stream that the `ffmpeg` command would take.
+    ///
+    /// # Errors
+    /// Every verdict but those on length; a source that cannot be read; a cancel.
+    pub(crate) fn open(source: Source, settings: &Settings, watch: &Watch) -> Result<Self, ConvertError> {
+        // What libav would print holds text from the file, and belongs to nobody.
+        ff::log::set_level(ff::log::Level::Quiet);
+        let reader = Reader::new(source, watch.clone()).map_err(ConvertError::Read)?;
+        let (start, reader) = reader.start().map_err(|error| {
+            let kept = watch.check().err();
+            kept.unwrap_or(ConvertError::Read(error))
+        })?;
+        if start.is_empty() {
+            return Err(Verdict::Empty.into());
+        }
+        let seekable = reader.is_seekable();
+        let opened = open_demuxer(reader, settings.extension());
+        watch.check()?;
+        let mut demuxer = match opened {
+            Ok(demuxer) => demuxer,
+            Err(ff::Error::Other {
+                errno: ff::error::ENOMEM,
+            }) => {
+                return Err(ConvertError::internal("opening", ff::Error::from(-ff::error::ENOMEM)));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the source does not open");
+                return Err(match allowed::begins_like_media(&start) {
+                    true if !seekable && allowed::is_mov(&start) => ConvertError::NeedsSeeking,
+                    true => Verdict::Damaged.into(),
+                    false => Verdict::NotMedia.into(),
+                });
+            }
+        };
+        let limits = &settings.limits;
+        if demuxer.nb_streams() > limits.streams {
+            return Err(Verdict::TooManyStreams {
+                streams: demuxer.nb_streams(),
+                limit: limits.streams,
+            }
+            .into());
+        }
+        let Some(stream_index) = choose_stream(&demuxer) else {
+            let guessed = demuxer.probe_score() < BELIEVED_PROBE_SCORE && !allowed::begins_like_media(&start);
+            return Err(if guessed { Verdict::NotMedia } else { Verdict::NoAudio }.into());
+        };
+        for mut stream in demuxer.streams_mut() {
+            if stream.index() != stream_index {
+                raw::discard(&mut stream);
+            }
+        }
+        let Some(stream) = demuxer.stream(stream_index) else {
+            return Err(ConvertError::Internal {
+                operation: "choosing the audio stream",
+                source: None,
+            });
+        };
+        let channels = raw::channels(&stream);
+        if channels > limits.channels {
+            return Err(Verdict::TooManyChannels {
+                channels,
+                limit: limits.channels,
+            }
+            .into());
+        }
+        let duration = declared_duration(&demuxer, &stream);
+        let guessed = GUESSED_DURATION.contains(&demuxer.format().name());
+        if duration.is_some_and(|duration| duration > limits.duration) && !guessed {
+            return Err(Verdict::TooLong { limit: limits.duration }.into());
+        }
+        watch.update(|progress| progress.duration = duration);
+        let decoder = open_decoder(&stream)?;
+        tracing::debug!(
+            container = demuxer.format().name(),
+            codec = ?stream.parameters().id(),
+            channels,
+            streams = demuxer.nb_streams(),
+            "source opened"
+        );
+        Ok(Self {
+            demuxer,
+            decoder,
+            stream_index,
+            watch: watch.clone(),
+            start,
+            seekable,
+            draining: false,
+            errors: 0,
+        })
+    }
+
+    /// Decodes the next samples into `frame`. False at the end of the audio.
+    ///
+    /// What is damaged is left out, and counted. As with the `ffmpeg` command, the audio ends where the container
+    /// can no longer be followed.
+    ///
+    /// # Errors
+    /// The source cannot be read, or a cancel.
+    pub(crate) fn next_frame(&mut self, frame: &mut ff::frame::Audio) -> Result<bool, ConvertError> {
+        let mut errors_in_row = 0;
+        loop {
+            match self.decoder.receive_frame(frame) {
+                Ok(()) if frame.samples() > 0 && frame.channels() > 0 => return Ok(true),
+                Ok(()) => {}
+                Err(ff::Error::Eof) => return Ok(false),
+                Err(ff::Error::Other {
+                    errno: ff::error::EAGAIN,
+                }) if !self.draining => {
+                    self.feed()?;
+                    errors_in_row = 0;
+                }
+                Err(_) => {
+                    self.errors += 1;
+                    errors_in_row += 1;
+                    if errors_in_row > ERRORS_PER_PACKET {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the decoder the next packet, or tells it that there are no more.
+    fn feed(&mut self) -> Result<(), ConvertError> {
+        let mut packet = ff::Packet::empty();
+        loop {
+            let read = packet.read(&mut self.demuxer);
+            self.watch.check()?;
+            if !self.watch.goes_on() {
+                return self.watch.check();
+            }
+            match read {
+                Ok(()) if packet.stream() != self.stream_index => {}
+                Ok(()) => {
+                    if self.decoder.send_packet(&packet).is_err() {
+                        self.errors += 1;
+                    }
+                    return Ok(());
+                }
+                Err(ff::Error::Other {
+                    errno: ff::error::EAGAIN,
+                }) => {}
+                Err(error) => {
+                    if error != ff::Error::Eof {
+                        self.errors += 1;
+                        tracing::debug!(%error, "the container ends early");
+                    }
+                    self.draining = true;
+                    // A decoder that refuses to drain has nothing left: its next answer is the end or an error.
+                    if self.decoder.send_eof().is_err() {
+                        self.errors += 1;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// What it means that the file gave only `decoded` of audio: None when that is usable.
+    pub(crate) fn verdict_on(&self, decoded: Duration) -> Option<ConvertError> {
+        let usable = if self.errors == 0 {
+            !decoded.is_zero()
+        } else {
+            decoded >= ALMOST_NOTHING
+        };
+        if usable {
+            return None;
+        }
+        let like_media = allowed::begins_like_media(&self.start);
+        Some(if !self.seekable && allowed::is_mov(&self.start) {
+            ConvertError::NeedsSeeking
+        } else if like_media || self.demuxer.probe_score() >= BELIEVED_PROBE_SCORE {
+            Verdict::Damaged.into()
+        } else {
+            Verdict::NotMedia.into()
+        })
+    }
+}
+
+fn open_demuxer(reader: Reader, extension: Option<&str>) -> Result<ff::format::context::Input, ff::Error> {
+    let seekable = reader.is_seekable();
+    let io = if seekable {
+        StreamIo::from_read_seek_with_capacity(reader, BUFFER_BYTES)
+    } else {
+        StreamIo::from_read_with_capacity(reader, BUFFER_BYTES)
+    }?;
+    let options: ff::Dictionary<'_> = [
+        ("format_whitelist", allowed::FORMATS),
+        ("protocol_whitelist", allowed::PROTOCOLS),
+        ("codec_whitelist", allowed::CODECS),
+    ]
+    .into_iter()
+    .collect();
+    let name = extension.map_or_else(|| "source".to_owned(), |known| format!("source.{known}"));
+    ff::format::input_from_stream(io, Some(&name), Some(options))
+}
+
+/// The audio stream that the `ffmpeg` command takes when it is not told: of those the probe met, the default ones first,
+/// then the one with the most channels, then the first.
+fn choose_stream(demuxer: &ff::format::context::Input) -> Option<usize> {
+    let mut best: Option<(u64, usize)> = None;
+    for stream in demuxer.streams() {
+        if stream.parameters().medium() != ff::media::Type::Audio {
+            continue;
+        }
+        // Source: open_output_file in fftools/ffmpeg_opt.c of FFmpeg 5.1.
+        let score = 100_000_000 * u64::from(raw::had_packets(&stream))
+            + 5_000_000 * u64::from(stream.disposition().contains(Disposition::DEFAULT))
+            + u64::from(raw::channels(&stream));
+        if best.is_none_or(|(highest, _)| score > highest) {
+            best = Some((score, stream.index()));
+        }
+    }
+    best.map(|(_, index)| index)
+}
+
+fn declared_duration(demuxer: &ff::format::context::Input, stream: &Stream<'_>) -> Option<Duration> {
+    let time_base = stream.time_base();
+    let in_microseconds = |count: i64, numerator: i32, denominator: i32| {
+        let scaled = i128::from(count) * 1_000_000 * i128::from(numerator);
+        let microseconds = scaled.checked_div(i128::from(denominator))?;
+        Some(Duration::from_micros(u64::try_from(microseconds).ok()?))
+    };
+    in_microseconds(stream.duration(), time_base.numerator(), time_base.denominator())
+        .or_else(|| in_microseconds(demuxer.duration(), 1, ff::ffi::AV_TIME_BASE))
+        .filter(|duration| !duration.is_zero())
+}
+
+fn open_decoder(stream: &Stream<'_>) -> Result<ff::decoder::Audio, ConvertError> {
+    let parameters = stream.parameters();
+    let id = parameters.id();
+    let unknown = || Verdict::UnknownAudio {
+        codec: id.name().to_owned(),
+    };
+    let codec = ff::decoder::find(id).ok_or_else(unknown)?;
+    if !allowed::CODECS.split(',').any(|name| name == codec.name()) {
+        return Err(unknown().into());
+    }
+    let context = ff::codec::Context::from_parameters(parameters)
+        .map_err(|error| ConvertError::internal("preparing the decoder", error))?;
+    let mut decoder = context.decoder();
+    decoder.set_packet_time_base(stream.time_base());
+    let opened = decoder.open_as(codec).and_then(|opened| opened.audio());
+    opened.map_err(|error| match error {
+        ff::Error::Other {
+            errno: ff::error::ENOMEM,
+        } => ConvertError::internal("opening the decoder", error),
+        _ => Verdict::Damaged.into(),
+    })
+}

@@ -1,0 +1,173 @@
+//! What the caller wants: how the MP3 sounds, and where a conversion ends.
+
+use std::time::Duration;
+
+use crate::ConvertError;
+
+/// The bitrates of MPEG-1 layer III, in kbit/s.
+///
+/// Source: ISO/IEC 11172-3 table 2.4.2.3.
+pub(crate) const BITRATES_KBPS: [u16; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+
+/// The sample rates of layer III, in Hz.
+///
+/// Source: ISO/IEC 11172-3, ISO/IEC 13818-3, and the "MPEG 2.5" extension for 8 to 12 kHz.
+pub(crate) const SAMPLE_RATES_HZ: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
+/// How the MP3 spends its bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// Variable bitrate, LAME's V0 (best) to V9 (smallest).
+    Vbr(u8),
+    /// Constant bitrate in kbit/s: 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256 or 320. Where the sample
+    /// rate does not allow that much (above 160 at 16 to 24 kHz, above 64 at 8 to 12 kHz), the highest it allows.
+    Cbr(u16),
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self::Vbr(2)
+    }
+}
+
+/// How one file is converted. The default is V2 at LAME's own effort, with the channels and the sample rate of the
+/// source as far as MP3 can carry them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// How the MP3 spends its bits.
+    pub rate: Rate,
+    /// LAME's effort, 0 (slowest, best) to 9. None leaves it to LAME.
+    pub quality: Option<u8>,
+    /// 1 (mono) or 2 (stereo). None keeps mono, and mixes everything above stereo down to it.
+    pub channels: Option<u8>,
+    /// Sample rate in Hz, one that MP3 has. None takes the one nearest to the source's.
+    pub sample_rate_hz: Option<u32>,
+    /// The source's file name. Only its extension is looked at, as a hint to what the file is.
+    pub file_name: Option<String>,
+    /// Where a conversion ends in a verdict.
+    pub limits: Limits,
+}
+
+/// What a source may not exceed; each limit has its verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Playing time, as declared by the file and as decoded. 12 hours.
+    pub duration: Duration,
+    /// Streams of any kind in the file. 64.
+    pub streams: u32,
+    /// Channels of the chosen audio. 8, which is 7.1.
+    pub channels: u32,
+    /// Length of the MP3. 2 GiB: more than 12 hours at 320 kbit/s.
+    pub output_bytes: u64,
+    /// Time one conversion may take, reading included. 4 hours: 10 GiB from a store that gives 1 MB/s.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            duration: Duration::from_secs(12 * 3600),
+            streams: 64,
+            channels: 8,
+            output_bytes: 2 << 30,
+            time: Duration::from_secs(4 * 3600),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn check(&self) -> Result<(), ConvertError> {
+        let rate_is_good = match self.rate {
+            Rate::Vbr(quality) => quality <= 9,
+            Rate::Cbr(kbps) => BITRATES_KBPS.contains(&kbps),
+        };
+        let problem = if !rate_is_good {
+            "rate"
+        } else if self.quality.is_some_and(|quality| quality > 9) {
+            "quality"
+        } else if self.channels.is_some_and(|count| !matches!(count, 1 | 2)) {
+            "channels"
+        } else if self.sample_rate_hz.is_some_and(|hz| !SAMPLE_RATES_HZ.contains(&hz)) {
+            "sample_rate_hz"
+        } else {
+            return Ok(());
+        };
+        Err(ConvertError::Settings { field: problem })
+    }
+
+    /// The extension of the file name, where it can be nothing but an extension.
+    pub(crate) fn extension(&self) -> Option<&str> {
+        let (_, extension) = self.file_name.as_deref()?.rsplit_once('.')?;
+        let plain = (1..=8).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        plain.then_some(extension)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_out_of_range_is_refused_by_name() {
+        let cases = [
+            (
+                "rate",
+                Settings {
+                    rate: Rate::Vbr(10),
+                    ..Settings::default()
+                },
+            ),
+            (
+                "rate",
+                Settings {
+                    rate: Rate::Cbr(129),
+                    ..Settings::default()
+                },
+            ),
+            (
+                "quality",
+                Settings {
+                    quality: Some(10),
+                    ..Settings::default()
+                },
+            ),
+            (
+                "channels",
+                Settings {
+                    channels: Some(3),
+                    ..Settings::default()
+                },
+            ),
+            (
+                "sample_rate_hz",
+                Settings {
+                    sample_rate_hz: Some(96_000),
+                    ..Settings::default()
+                },
+            ),
+        ];
+        for (expected, settings) in cases {
+            let error = settings.check().unwrap_err();
+            assert!(
+                matches!(error, ConvertError::Settings { field } if field == expected),
+                "{error}"
+            );
+        }
+        Settings::default().check().unwrap();
+    }
+
+    #[test]
+    fn only_a_plain_extension_is_taken_from_a_file_name() {
+        let extension = |name: &str| {
+            let settings = Settings {
+                file_name: Some(name.to_owned()),
+                ..Settings::default()
+            };
+            settings.extension().map(str::to_owned)
+        };
+        assert_eq!(extension("a.b/holiday.MP4").as_deref(), Some("MP4"));
+        for name in ["mp4", "x.", "x.a b", "http://host/x.a/b", "x.\0", "x.é"] {
+            assert_eq!(extension(name), None, "{name:?}");
+        }
+    }
+}

@@ -130,20 +130,20 @@ fn frame_bytes(header: [u8; 4]) -> Option<usize> {
 
 /// Adds a byte to a CRC-16 with the reflected polynomial 0xA001, as LAME's tag has it.
 pub(crate) const fn crc16(crc: u16, byte: u8) -> u16 {
-    (crc >> 8) ^ CRC16[(crc as u8 ^ byte) as usize]
+    (crc >> 8) ^ CRC16[(crc.to_le_bytes()[0] ^ byte) as usize]
 }
 
 const CRC16: [u16; 256] = {
     let mut table = [0; 256];
-    let mut byte = 0;
+    let mut byte: u16 = 0;
     while byte < 256 {
-        let mut value = byte as u16;
+        let mut value = byte;
         let mut bit = 0;
         while bit < 8 {
             value = (value >> 1) ^ if value & 1 == 1 { 0xa001 } else { 0 };
             bit += 1;
         }
-        table[byte] = value;
+        table[byte as usize] = value;
         byte += 1;
     }
     table

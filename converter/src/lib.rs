@@ -1,1 +1,76 @@
-//! converter
+//! The converter service: takes videos from the queue, puts MP3s into the store, and says so on the next queue.
+//!
+//! ```text
+//! claim -> BlobStore.read(video) at need -> media::convert on a thread of its own -> BlobStore.put(mp3)
+//!       -> job done -> publish "mp3"
+//! ```
+
+mod bridge;
+mod handler;
+mod settings;
+
+use std::sync::Arc;
+
+use domain::{Announcement, BlobStore, JobStore, Queue};
+use runtime::metrics::Metrics;
+use runtime::probes::Readiness;
+use runtime::worker::Worker;
+use runtime::{Announcer, Lifecycle};
+
+pub use handler::{ConvertHandler, DeleteSource, media_settings};
+pub use settings::{ConversionSettings, Settings};
+
+/// What the converter stands on.
+#[derive(Clone)]
+pub struct Converter {
+    /// Where videos come from and MP3s go to.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The job records.
+    pub jobs: Arc<dyn JobStore>,
+    /// Who wakes it, and whom it wakes.
+    pub queue: Arc<dyn Queue>,
+    /// The rest.
+    pub settings: ConversionSettings,
+}
+
+impl Converter {
+    /// Starts the worker and the announcer of finished MP3s on `life`.
+    pub fn start(self, life: &Lifecycle, metrics: &Metrics) {
+        let announcer = Announcer {
+            jobs: Arc::clone(&self.jobs),
+            queue: Arc::clone(&self.queue),
+            queue_name: self.settings.mp3_queue,
+            announcement: Announcement::Mp3,
+        };
+        let handler = ConvertHandler::new(self.blobs, announcer.clone(), self.settings.delete_source);
+        let worker = Worker {
+            jobs: self.jobs,
+            queue: self.queue,
+            queue_name: self.settings.video_queue,
+            handler: Arc::new(handler),
+            slots: self.settings.jobs,
+        };
+        let metrics = metrics.clone();
+        life.spawn(announcer.run(life.clone()));
+        let worker_life = life.clone();
+        life.spawn(async move { worker.run(worker_life, &metrics).await });
+    }
+
+    /// Of use unless the job store is away.
+    pub fn readiness(&self) -> Readiness {
+        let (jobs, blobs, queue) = (Arc::clone(&self.jobs), Arc::clone(&self.blobs), Arc::clone(&self.queue));
+        Readiness::new()
+            .requires("job store", move || {
+                let jobs = Arc::clone(&jobs);
+                async move { jobs.ping().await }
+            })
+            .degraded_by("blob store", move || {
+                let blobs = Arc::clone(&blobs);
+                async move { blobs.ping().await }
+            })
+            .degraded_by("broker", move || {
+                let queue = Arc::clone(&queue);
+                async move { queue.ping().await }
+            })
+    }
+}

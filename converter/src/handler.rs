@@ -1,0 +1,228 @@
+//! What the converter does with a claimed job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{
+    BlobStore, BlobWriter, Bucket, Claim, Fid, Job, Mp3, NewBlob, Options, PortError, Rate, Reason, ReasonCode,
+    Settlement, Step, Work,
+};
+use media::{ConvertError, Verdict};
+use runtime::Announcer;
+use runtime::worker::{Context, Ending, Handler, Outcome};
+
+use crate::bridge::{self, Conversion};
+
+/// What becomes of a video whose MP3 is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DeleteSource {
+    /// It stays.
+    Never,
+    /// It is deleted once the MP3 is recorded.
+    Done,
+}
+
+/// The waits after trouble of our own: about a day in all.
+const RETRY_DELAYS: [Duration; 11] = [
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(60 * 60),
+    Duration::from_secs(2 * 60 * 60),
+    Duration::from_secs(4 * 60 * 60),
+    Duration::from_secs(8 * 60 * 60),
+    Duration::from_secs(8 * 60 * 60),
+];
+
+/// Converts claimed videos.
+pub struct ConvertHandler {
+    blobs: Arc<dyn BlobStore>,
+    announcer: Announcer,
+    delete_source: DeleteSource,
+}
+
+/// Why an attempt did not give an MP3.
+enum Stop {
+    Verdict(Verdict),
+    Trouble(domain::Source),
+    Cancelled,
+}
+
+impl From<PortError> for Stop {
+    fn from(error: PortError) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<ConvertError> for Stop {
+    fn from(error: ConvertError) -> Self {
+        match error {
+            ConvertError::Verdict(verdict) => Self::Verdict(verdict),
+            ConvertError::Cancelled => Self::Cancelled,
+            trouble => Self::Trouble(trouble.into()),
+        }
+    }
+}
+
+impl ConvertHandler {
+    /// A handler that keeps its files in `blobs` and tells `announcer` about finished MP3s.
+    pub fn new(blobs: Arc<dyn BlobStore>, announcer: Announcer, delete_source: DeleteSource) -> Self {
+        Self {
+            blobs,
+            announcer,
+            delete_source,
+        }
+    }
+
+    async fn convert(&self, job: &Job, mp3_fid: Fid, context: &Context) -> Result<Mp3, Stop> {
+        let video = self
+            .blobs
+            .stat(Bucket::Videos, job.id)
+            .await?
+            .ok_or_else(|| Stop::Trouble("the video is not in the store".into()))?;
+        let mp3 = NewBlob {
+            id: mp3_fid,
+            job: job.id,
+            owner: job.owner.clone(),
+            filename: job.mp3_filename(),
+        };
+        let mut writer = self.blobs.put(Bucket::Mp3s, mp3).await?;
+        let conversion = bridge::start(
+            Arc::clone(&self.blobs),
+            &video,
+            media_settings(&job.options, job.filename.clone()),
+            context.cancelled(),
+        );
+        match pump(conversion, &mut *writer, context).await {
+            Ok(converted) => {
+                let blob = writer.finish(Some(converted.head.into())).await?;
+                let duration_ms = u64::try_from(converted.duration.as_millis()).ok();
+                Ok(Mp3 {
+                    fid: mp3_fid,
+                    size_bytes: Some(blob.len_bytes),
+                    duration_ms,
+                })
+            }
+            Err(stop) => {
+                writer.abort().await;
+                Err(stop)
+            }
+        }
+    }
+
+    async fn remove(&self, bucket: Bucket, id: Fid) {
+        if let Err(error) = self.blobs.delete(bucket, id).await {
+            // The janitor will find it.
+            tracing::warn!(%bucket, %id, error = &error as &dyn std::error::Error, "cannot delete a file yet");
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for ConvertHandler {
+    fn step(&self) -> Step {
+        Step::Convert
+    }
+
+    fn retry_delays(&self) -> &'static [Duration] {
+        &RETRY_DELAYS
+    }
+
+    fn give_up(&self) -> Settlement {
+        Settlement::Dead(Reason {
+            code: ReasonCode::Dead,
+            message: "We could not convert this file because of trouble on our side, not because of the file. \
+                      It is kept, and we will try again once the trouble is found."
+                .to_owned(),
+        })
+    }
+
+    async fn handle(&self, claim: &Claim, context: &Context) -> Outcome {
+        let Work::Convert { mp3_fid, predecessor } = claim.work else {
+            return Outcome::Trouble("not a conversion".into());
+        };
+        if let Some(predecessor) = predecessor {
+            self.remove(Bucket::Mp3s, predecessor).await;
+        }
+        match self.convert(&claim.job, mp3_fid, context).await {
+            Ok(mp3) => Outcome::Settle(Settlement::Converted(mp3)),
+            Err(Stop::Verdict(verdict)) => Outcome::Settle(Settlement::Failed(reason(verdict))),
+            Err(Stop::Trouble(error)) => Outcome::Trouble(error),
+            Err(Stop::Cancelled) => Outcome::Stopped,
+        }
+    }
+
+    async fn settled(&self, claim: &Claim, settlement: &Settlement, ending: Ending) {
+        let Settlement::Converted(mp3) = settlement else {
+            return;
+        };
+        match ending {
+            Ending::Won => {
+                let job = Job {
+                    mp3: Some(mp3.clone()),
+                    ..claim.job.clone()
+                };
+                self.announcer.announce(&job).await;
+                if self.delete_source == DeleteSource::Done {
+                    self.remove(Bucket::Videos, job.id).await;
+                }
+            }
+            Ending::Lost => self.remove(Bucket::Mp3s, mp3.fid).await,
+            Ending::Unknown => {}
+        }
+    }
+}
+
+/// Carries the MP3 from the conversion's thread into the store, to its end.
+async fn pump(
+    mut conversion: Conversion,
+    writer: &mut dyn BlobWriter,
+    context: &Context,
+) -> Result<media::Converted, Stop> {
+    while let Some(bytes) = conversion.mp3.recv().await {
+        context.progress(conversion.progress());
+        // Dropping the receiver by returning makes the thread's next write fail, which ends it.
+        writer.write(bytes).await?;
+    }
+    conversion
+        .result
+        .await
+        .map_err(|_| Stop::Trouble("the conversion's thread died".into()))?
+        .map_err(Stop::from)
+}
+
+/// What the engine is asked for, given the owner's options and the upload's name, which helps it guess the format.
+pub fn media_settings(options: &Options, filename: Option<String>) -> media::Settings {
+    media::Settings {
+        rate: match options.bit_rate() {
+            Rate::Vbr(quality) => media::Rate::Vbr(quality),
+            Rate::Cbr(kbps) => media::Rate::Cbr(kbps),
+        },
+        quality: options.quality,
+        channels: options.channels,
+        sample_rate_hz: options.rate,
+        file_name: filename,
+        ..media::Settings::default()
+    }
+}
+
+fn reason(verdict: Verdict) -> Reason {
+    let code = match verdict {
+        Verdict::NoAudio | Verdict::UnknownAudio { .. } => ReasonCode::NoAudio,
+        Verdict::Damaged => ReasonCode::Damaged,
+        Verdict::NotMedia | Verdict::Empty => ReasonCode::NotMedia,
+        Verdict::TooLong { .. } => ReasonCode::TooLong,
+        Verdict::TooManyStreams { .. } => ReasonCode::TooManyStreams,
+        Verdict::TooManyChannels { .. } => ReasonCode::TooManyChannels,
+        Verdict::OutputTooLarge { .. } => ReasonCode::OutputTooLarge,
+        Verdict::TimeLimit { .. } => ReasonCode::TimeLimit,
+    };
+    Reason {
+        code,
+        message: verdict.to_string(),
+    }
+}

@@ -11,9 +11,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use testkit::servers::{
-    AMQP_MANAGEMENT_URL, AMQP_URL, MONGODB_URL, MYSQL_URL, MariaDb, MongoDb, RabbitMq, given,
-};
+use testkit::servers::{AMQP_MANAGEMENT_URL, AMQP_URL, MONGODB_URL, MYSQL_URL, MariaDb, MongoDb, RabbitMq, given};
 use tokio::signal::unix::{SignalKind, signal};
 
 const WRONG_USAGE: u8 = 64;
@@ -47,9 +45,7 @@ async fn main() -> ExitCode {
 /// Starts, runs, stops; gives the exit code.
 async fn run(command: Command) -> anyhow::Result<i32> {
     let mut signals = Signals::listen()?;
-    let scratch = tempfile::Builder::new()
-        .prefix("mp3converter-servers-")
-        .tempdir()?;
+    let scratch = tempfile::Builder::new().prefix("mp3converter-servers-").tempdir()?;
     let servers = tokio::select! {
         servers = Servers::start(scratch.path()) => servers?,
         signal = signals.next() => return Ok(ENDED_BY_SIGNAL + signal.as_raw()),
@@ -60,11 +56,7 @@ async fn run(command: Command) -> anyhow::Result<i32> {
     outcome
 }
 
-async fn run_command(
-    mut command: Command,
-    servers: &Servers,
-    signals: &mut Signals,
-) -> anyhow::Result<i32> {
+async fn run_command(mut command: Command, servers: &Servers, signals: &mut Signals) -> anyhow::Result<i32> {
     command.envs(servers.variables());
     // At a terminal the command stays in our group, where the keyboard's signals reach it. Elsewhere it gets a group of
     // its own, so that a forwarded signal reaches what the command started too.

@@ -39,19 +39,12 @@ pub(super) fn required(name: &str) -> String {
 /// The directory of the workspace's `Cargo.toml`.
 pub fn workspace_root() -> PathBuf {
     let crate_directory = Path::new(env!("CARGO_MANIFEST_DIR"));
-    crate_directory
-        .ancestors()
-        .nth(2)
-        .unwrap_or(crate_directory)
-        .to_owned()
+    crate_directory.ancestors().nth(2).unwrap_or(crate_directory).to_owned()
 }
 
 /// The mongod program: `MP3_TEST_MONGOD`, or what the setup script left in `.cache/mongod/`.
 pub(super) fn mongod() -> anyhow::Result<PathBuf> {
-    let program = given(MONGOD).map_or_else(
-        || workspace_root().join(".cache/mongod/mongod"),
-        PathBuf::from,
-    );
+    let program = given(MONGOD).map_or_else(|| workspace_root().join(".cache/mongod/mongod"), PathBuf::from);
     anyhow::ensure!(
         program.is_file(),
         "no mongod at {}: run `scripts/setup.sh test`, or name one in {MONGOD}",

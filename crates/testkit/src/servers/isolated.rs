@@ -62,11 +62,7 @@ impl TestDatabase {
 
     /// Drops the database with all that is in it.
     pub async fn drop_database(&self) -> anyhow::Result<()> {
-        run_sql(
-            &self.server,
-            format!("DROP DATABASE IF EXISTS {}", self.name),
-        )
-        .await
+        run_sql(&self.server, format!("DROP DATABASE IF EXISTS {}", self.name)).await
     }
 }
 

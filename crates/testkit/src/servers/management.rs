@@ -89,11 +89,7 @@ impl ManagementApi {
     pub async fn create_vhost(&self) -> anyhow::Result<()> {
         let path = format!("vhosts/{}", encoded(&self.vhost));
         self.expect(Method::PUT, &path, Some(json!({}))).await?;
-        let path = format!(
-            "permissions/{}/{}",
-            encoded(&self.vhost),
-            encoded(&self.user)
-        );
+        let path = format!("permissions/{}/{}", encoded(&self.vhost), encoded(&self.user));
         let everything = json!({ "configure": ".*", "write": ".*", "read": ".*" });
         self.expect(Method::PUT, &path, Some(everything)).await?;
         Ok(())
@@ -131,11 +127,7 @@ impl ManagementApi {
     /// # Errors
     ///
     /// When it does not within 30 seconds, with what it looked like last.
-    pub async fn queue_when(
-        &self,
-        name: &str,
-        condition: impl Fn(&QueueState) -> bool,
-    ) -> anyhow::Result<QueueState> {
+    pub async fn queue_when(&self, name: &str, condition: impl Fn(&QueueState) -> bool) -> anyhow::Result<QueueState> {
         let give_up = Instant::now() + ANSWER_DEADLINE;
         loop {
             let state = self.queue(name).await?;
@@ -152,8 +144,7 @@ impl ManagementApi {
     /// Declares a durable queue, for example as a user would have made it by hand.
     pub async fn declare_queue(&self, name: &str, arguments: Value) -> anyhow::Result<()> {
         let queue = json!({ "durable": true, "auto_delete": false, "arguments": arguments });
-        self.expect(Method::PUT, &self.queue_path(name), Some(queue))
-            .await?;
+        self.expect(Method::PUT, &self.queue_path(name), Some(queue)).await?;
         Ok(())
     }
 
@@ -175,12 +166,7 @@ impl ManagementApi {
     }
 
     /// As [`Self::publish`], with the properties given.
-    pub async fn publish_with(
-        &self,
-        queue: &str,
-        body: impl AsRef<[u8]>,
-        properties: Value,
-    ) -> anyhow::Result<bool> {
+    pub async fn publish_with(&self, queue: &str, body: impl AsRef<[u8]>, properties: Value) -> anyhow::Result<bool> {
         let path = format!("exchanges/{}/amq.default/publish", encoded(&self.vhost));
         let message = json!({
             "properties": properties,
@@ -235,12 +221,7 @@ impl ManagementApi {
         Ok(())
     }
 
-    async fn get(
-        &self,
-        queue: &str,
-        limit: u32,
-        settle: &str,
-    ) -> anyhow::Result<Vec<ReceivedMessage>> {
+    async fn get(&self, queue: &str, limit: u32, settle: &str) -> anyhow::Result<Vec<ReceivedMessage>> {
         let path = format!("{}/get", self.queue_path(queue));
         let wish = json!({ "count": limit, "ackmode": settle, "encoding": "base64" });
         let body = self.expect(Method::POST, &path, Some(wish)).await?;
@@ -253,23 +234,13 @@ impl ManagementApi {
     }
 
     /// A call that must succeed.
-    async fn expect(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> anyhow::Result<Value> {
+    async fn expect(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
         let (status, answer) = self.call(method.clone(), path, body).await?;
         ensure!(status.is_success(), "{method} {path}: {status} {answer}");
         Ok(answer)
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> anyhow::Result<(StatusCode, Value)> {
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<(StatusCode, Value)> {
         let bytes = body.map(|body| Bytes::from(body.to_string()));
         let request = Request::builder()
             .method(method)
@@ -281,10 +252,7 @@ impl ManagementApi {
             let response = self.client.request(request).await?;
             let status = response.status();
             let bytes = response.into_body().collect().await?.to_bytes();
-            anyhow::Ok((
-                status,
-                serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-            ))
+            anyhow::Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
         };
         tokio::time::timeout(ANSWER_DEADLINE, exchange)
             .await
@@ -322,9 +290,7 @@ fn encoded(segment: &str) -> String {
     segment
         .bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                char::from(byte).to_string()
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         })
         .collect()

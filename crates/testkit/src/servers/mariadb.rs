@@ -56,10 +56,7 @@ impl MariaDbHome {
     /// Starts the server and waits until it answers.
     pub async fn start(self) -> anyhow::Result<MariaDb> {
         let process = self.launch().await?;
-        Ok(MariaDb {
-            home: self,
-            process,
-        })
+        Ok(MariaDb { home: self, process })
     }
 
     /// `mysql://root@127.0.0.1:PORT`, without a database.
@@ -155,17 +152,11 @@ impl MariaDb {
 
 /// The server refuses to run as root unless told to.
 fn as_root() -> Option<&'static str> {
-    rustix::process::geteuid()
-        .is_root()
-        .then_some("--user=root")
+    rustix::process::geteuid().is_root().then_some("--user=root")
 }
 
 /// The server's program, which Debian keeps out of an ordinary user's search path.
 fn program() -> &'static Path {
     let usual = Path::new("/usr/sbin/mariadbd");
-    if usual.is_file() {
-        usual
-    } else {
-        Path::new("mariadbd")
-    }
+    if usual.is_file() { usual } else { Path::new("mariadbd") }
 }

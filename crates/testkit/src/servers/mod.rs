@@ -16,16 +16,14 @@ mod mongodb;
 mod ports;
 mod process;
 mod rabbitmq;
+mod random;
 
-pub use environment::{
-    AMQP_MANAGEMENT_URL, AMQP_URL, MONGODB_URL, MYSQL_URL, given, workspace_root,
-};
-pub use isolated::{
-    TestDatabase, TestMongo, TestVhost, amqp_vhost, mongodb, mysql_database, unique_name,
-};
+pub use environment::{AMQP_MANAGEMENT_URL, AMQP_URL, MONGODB_URL, MYSQL_URL, given, workspace_root};
+pub use isolated::{TestDatabase, TestMongo, TestVhost, amqp_vhost, mongodb, mysql_database, unique_name};
 pub use management::{ManagementApi, QueueState, ReceivedMessage};
 pub use mariadb::{MariaDb, MariaDbHome};
 pub use mongodb::{MongoDb, MongoDbHome};
 pub use ports::{free_port, free_ports};
 pub use process::{ServerProcess, Signal};
 pub use rabbitmq::{RabbitMq, RabbitMqHome};
+pub use random::random_hexadecimal;

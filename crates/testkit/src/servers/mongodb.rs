@@ -51,10 +51,7 @@ impl MongoDbHome {
     /// Starts the server and waits until it takes writes.
     pub async fn start(self) -> anyhow::Result<MongoDb> {
         let process = self.launch().await?;
-        Ok(MongoDb {
-            home: self,
-            process,
-        })
+        Ok(MongoDb { home: self, process })
     }
 
     /// `mongodb://127.0.0.1:PORT/?replicaSet=rs0`.

@@ -54,9 +54,7 @@ impl ServerProcess {
             .stdout(output.try_clone()?)
             .stderr(output);
         configure(&mut command);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let pid = Pid::from_child(&child);
         let guard = guard(pid)?;
         Ok(Self {
@@ -212,8 +210,7 @@ mod tests {
     }
 
     fn alive(pid: &str) -> bool {
-        std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| !stat.contains(") Z "))
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
     }
 
     async fn read_line_of(log: &Path) -> String {

@@ -1,7 +1,6 @@
 //! A private RabbitMQ with the management plugin.
 
 use std::fs::{Permissions, create_dir_all, set_permissions, write};
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +11,7 @@ use anyhow::Context;
 use super::management::ManagementApi;
 use super::ports::free_ports;
 use super::process::ServerProcess;
+use super::random::random_hexadecimal;
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const USER: &str = "mp3";
@@ -66,18 +66,12 @@ impl RabbitMqHome {
 
     /// `amqp://mp3:SECRET@127.0.0.1:PORT`, without a virtual host.
     pub fn url(&self) -> String {
-        format!(
-            "amqp://{USER}:{}@127.0.0.1:{}",
-            self.password, self.amqp_port
-        )
+        format!("amqp://{USER}:{}@127.0.0.1:{}", self.password, self.amqp_port)
     }
 
     /// `http://mp3:SECRET@127.0.0.1:PORT`.
     pub fn management_url(&self) -> String {
-        format!(
-            "http://{USER}:{}@127.0.0.1:{}",
-            self.password, self.management_port
-        )
+        format!("http://{USER}:{}@127.0.0.1:{}", self.password, self.management_port)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -146,10 +140,7 @@ impl RabbitMqHome {
         }
         command
             .env("HOME", &self.directory)
-            .env(
-                "RABBITMQ_NODENAME",
-                format!("mp3-{}@localhost", self.amqp_port),
-            )
+            .env("RABBITMQ_NODENAME", format!("mp3-{}@localhost", self.amqp_port))
             .env("RABBITMQ_NODE_PORT", self.amqp_port.to_string())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
@@ -161,14 +152,8 @@ impl RabbitMqHome {
             )
             .env("RABBITMQ_CONF_ENV_FILE", self.path("rabbitmq-env.conf"))
             .env("RABBITMQ_CONFIG_FILE", self.path("rabbitmq.conf"))
-            .env(
-                "RABBITMQ_ADVANCED_CONFIG_FILE",
-                self.path("advanced.config"),
-            )
-            .env(
-                "RABBITMQ_ENABLED_PLUGINS_FILE",
-                self.path("enabled_plugins"),
-            )
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", self.path("advanced.config"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.path("enabled_plugins"))
             .env("RABBITMQ_MNESIA_BASE", self.path("data"))
             .env("RABBITMQ_PLUGINS_EXPAND_DIR", self.path("plugins"))
             .env("RABBITMQ_LOG_BASE", self.path("log"))
@@ -195,6 +180,12 @@ impl RabbitMq {
     /// `http://mp3:SECRET@127.0.0.1:PORT`.
     pub fn management_url(&self) -> String {
         self.home.management_url()
+    }
+
+    /// The address of the management page, `http://127.0.0.1:PORT`, and the password of its user `mp3`.
+    pub fn management_login(&self) -> (String, String) {
+        let address = format!("http://127.0.0.1:{}", self.home.management_port);
+        (address, self.home.password.clone())
     }
 
     /// The port of AMQP on 127.0.0.1.
@@ -241,10 +232,4 @@ impl RabbitMq {
         self.process = self.home.launch().await?;
         Ok(())
     }
-}
-
-fn random_hexadecimal() -> anyhow::Result<String> {
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

@@ -7,21 +7,12 @@ use testkit::servers::{amqp_vhost, mongodb, mysql_database};
 #[tokio::test]
 async fn a_database_is_empty_and_goes_away_on_request() {
     let database = mysql_database().await;
-    let mut connection = sqlx::MySqlConnection::connect(database.url.expose())
-        .await
-        .unwrap();
-    let tables = sqlx::query("SHOW TABLES")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
+    let mut connection = sqlx::MySqlConnection::connect(database.url.expose()).await.unwrap();
+    let tables = sqlx::query("SHOW TABLES").fetch_all(&mut connection).await.unwrap();
     assert!(tables.is_empty());
 
     database.drop_database().await.unwrap();
-    assert!(
-        sqlx::MySqlConnection::connect(database.url.expose())
-            .await
-            .is_err()
-    );
+    assert!(sqlx::MySqlConnection::connect(database.url.expose()).await.is_err());
 }
 
 #[tokio::test]
@@ -29,14 +20,10 @@ async fn two_tests_on_mongodb_never_share_a_name() {
     let (one, other) = (mongodb().await, mongodb().await);
     assert_ne!(one.prefix, other.prefix);
 
-    let client = mongodb::Client::with_uri_str(one.url.expose())
-        .await
-        .unwrap();
+    let client = mongodb::Client::with_uri_str(one.url.expose()).await.unwrap();
     let name = format!("{}_jobs", one.prefix);
     let jobs = client.database(&name).collection("jobs");
-    jobs.insert_one(mongodb::bson::doc! { "_id": 1 })
-        .await
-        .unwrap();
+    jobs.insert_one(mongodb::bson::doc! { "_id": 1 }).await.unwrap();
     one.drop_databases().await.unwrap();
     assert!(!client.list_database_names().await.unwrap().contains(&name));
 }

@@ -18,10 +18,7 @@ async fn mariadb_keeps_what_it_confirmed_through_a_kill() {
         "CREATE TABLE kept.t (n INT)",
         "INSERT INTO kept.t VALUES (7)",
     ] {
-        sqlx::raw_sql(statement)
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
     }
 
     server.kill();

@@ -18,9 +18,7 @@ fn with_servers(script: &str) -> Command {
 }
 
 fn run(script: &str) -> Output {
-    with_servers(script)
-        .output()
-        .expect("the program can be started")
+    with_servers(script).output().expect("the program can be started")
 }
 
 #[test]

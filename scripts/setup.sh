@@ -11,6 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly WRONG_USAGE=64
+readonly PYTHON_PACKAGES=crates/testkit/original/requirements.txt
 readonly CARGO_DENY_VERSION=0.20.2
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly POLICY_MARK='# written by mp3converter, scripts/setup.sh'
@@ -57,7 +58,7 @@ missing_packages() { # profile; one package a line
 python_program() {
   if [ -x /usr/bin/python3 ]; then echo /usr/bin/python3; else command -v python3 || echo /usr/bin/python3; fi
 }
-environment_complete() { cmp -s scripts/python-requirements.txt .cache/venv/complete && [ -x .cache/venv/bin/python ]; }
+environment_complete() { cmp -s "$PYTHON_PACKAGES" .cache/venv/complete && [ -x .cache/venv/bin/python ]; }
 mongod_found() { [ -x "${MP3_TEST_MONGOD:-.cache/mongod/mongod}" ]; }
 cargo_deny_found() { have cargo-deny || [ -x .cache/tools/bin/cargo-deny ]; }
 
@@ -157,10 +158,10 @@ init_scripts() {
 # --- Our own cache --------------------------------------------------------------------------------------------------
 
 make_environment() {
-  say "making a Python environment in .cache/venv: $(grep -oE '^[A-Za-z]+' scripts/python-requirements.txt | tr '\n' ' ')"
+  say "making a Python environment in .cache/venv: $(grep -oE '^[A-Za-z]+' "$PYTHON_PACKAGES" | tr '\n' ' ')"
   "$(python_program)" -m venv --clear .cache/venv
-  .cache/venv/bin/pip install --quiet --disable-pip-version-check --requirement scripts/python-requirements.txt
-  cp scripts/python-requirements.txt .cache/venv/complete
+  .cache/venv/bin/pip install --quiet --disable-pip-version-check --requirement "$PYTHON_PACKAGES"
+  cp "$PYTHON_PACKAGES" .cache/venv/complete
 }
 
 fetch_mongod() {

@@ -3,5 +3,8 @@
 //! A dev-dependency only; nothing here ships.
 
 pub mod conformance;
+pub mod inbox;
 pub mod media;
+pub mod original;
 pub mod servers;
+pub mod visitor;

@@ -1,5 +1,6 @@
-//! The launchers and the program `with-servers`, against the real servers.
+//! The launchers, the program `with-servers` and the original's stand-ins, against the real servers.
 
 mod isolation;
+mod original;
 mod restarts;
 mod with_servers;

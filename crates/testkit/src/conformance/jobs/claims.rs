@@ -1,0 +1,209 @@
+//! Claims: who works on what, for how long.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use domain::{Fid, JobState, ReasonCode, Settlement, Step, Work};
+use tokio::task::JoinSet;
+
+use super::{BEYOND_A_LEASE, Bench, WITHIN_A_LEASE, attempt_of, converted, failed, reason};
+
+/// From two processes, until nothing is left.
+pub async fn many_claimers_at_once_never_share_a_job(bench: Bench) -> Result<()> {
+    let mut jobs = BTreeSet::new();
+    for _ in 0..24 {
+        jobs.insert(bench.queued().await?);
+    }
+    let mut claimers = JoinSet::new();
+    for store in [&bench.store, &bench.other].into_iter().cycle().take(8) {
+        let store = Arc::clone(store);
+        claimers.spawn(async move {
+            let mut claimed = Vec::new();
+            while let Some(claim) = store.claim_due(Step::Convert).await? {
+                claimed.push((claim.job.id, attempt_of(&claim), claim.fence));
+            }
+            Ok::<_, domain::PortError>(claimed)
+        });
+    }
+    let claims: Vec<_> = claimers
+        .join_all()
+        .await
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
+    assert_eq!(claims.len(), jobs.len(), "each job is claimed once");
+    assert_eq!(claims.iter().map(|claim| claim.0).collect::<BTreeSet<_>>(), jobs);
+    let attempts: BTreeSet<Fid> = claims.iter().map(|claim| claim.1).collect();
+    assert_eq!(attempts.len(), jobs.len(), "each attempt has an id of its own");
+    Ok(())
+}
+
+/// Again and again, as the claim goes from worker to worker.
+pub async fn one_job_claimed_by_many_at_once_has_one_winner(bench: Bench) -> Result<()> {
+    let id = bench.queued().await?;
+    let mut fence_before = 0;
+    for _ in 0..5 {
+        let mut claimers = JoinSet::new();
+        for store in [&bench.store, &bench.other].into_iter().cycle().take(12) {
+            let store = Arc::clone(store);
+            claimers.spawn(async move { store.claim(Step::Convert, id).await });
+        }
+        let claims = claimers.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let winners: Vec<_> = claims.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1);
+        assert!(winners[0].fence > fence_before, "the fence grows");
+        fence_before = winners[0].fence;
+        bench.pass(BEYOND_A_LEASE).await?;
+    }
+    Ok(())
+}
+
+/// A job keeps its place when it is given back, retried or lost by its worker.
+pub async fn the_oldest_job_is_claimed_first(bench: Bench) -> Result<()> {
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(bench.queued().await?);
+    }
+    let next = || async { bench.store.claim_due(Step::Convert).await?.context("a job is due") };
+
+    let claim = next().await?;
+    assert_eq!(claim.job.id, jobs[0]);
+    assert!(bench.store.settle(&claim, Settlement::Released).await?);
+
+    let claim = next().await?;
+    assert_eq!(claim.job.id, jobs[0], "given back");
+    assert!(bench.store.settle(&claim, Settlement::Retry(Duration::ZERO)).await?);
+
+    let claim = next().await?;
+    assert_eq!(claim.job.id, jobs[0], "to be retried");
+    assert_eq!(next().await?.job.id, jobs[1]);
+
+    bench.pass(BEYOND_A_LEASE).await?;
+    for job in jobs {
+        assert_eq!(next().await?.job.id, job, "lost by its worker");
+    }
+    assert!(bench.store.claim_due(Step::Convert).await?.is_none());
+    Ok(())
+}
+
+/// So that two attempts never write the same file.
+pub async fn a_claim_begins_an_attempt_with_an_mp3_id_of_its_own(bench: Bench) -> Result<()> {
+    let id = bench.queued().await?;
+    let first = bench.claim(Step::Convert, id).await?;
+    assert_eq!(first.step(), Step::Convert);
+    assert_eq!(first.job, bench.job(id).await?);
+    assert_eq!(first.job.state, JobState::Converting);
+    assert_eq!((first.job.attempts, first.failures, first.lapses), (1, 0, 0));
+    let Work::Convert { mp3_fid, predecessor } = first.work else {
+        anyhow::bail!("a claim of the wrong step");
+    };
+    assert_eq!(predecessor, None);
+    assert_ne!(mp3_fid, id);
+
+    assert!(bench.store.settle(&first, Settlement::Released).await?);
+    let second = bench.claim(Step::Convert, id).await?;
+    assert_eq!(second.job.attempts, 2);
+    assert!(second.fence > first.fence);
+    let Work::Convert {
+        mp3_fid: new_mp3_fid,
+        predecessor,
+    } = second.work
+    else {
+        anyhow::bail!("a claim of the wrong step");
+    };
+    assert_eq!(predecessor, Some(mp3_fid));
+    assert_ne!(new_mp3_fid, mp3_fid);
+    Ok(())
+}
+
+/// Held, finished, or not there.
+pub async fn a_job_that_may_not_run_now_cannot_be_claimed(bench: Bench) -> Result<()> {
+    let unknown = Fid::new();
+    let receiving = bench.receiving().await?;
+    let held = bench.converting().await?.job.id;
+    let done = bench.ended(converted).await?;
+    let hopeless = bench.ended(failed).await?;
+    let cancelled = bench.queued().await?;
+    assert!(bench.store.cancel(cancelled, reason(ReasonCode::Cancelled)).await?);
+    for id in [unknown, receiving, held, done, hopeless, cancelled] {
+        assert!(bench.other.claim(Step::Convert, id).await?.is_none());
+    }
+    assert!(bench.other.claim_due(Step::Convert).await?.is_none());
+    for id in [unknown, receiving, held, cancelled] {
+        assert!(bench.other.claim(Step::Tell, id).await?.is_none());
+    }
+    Ok(())
+}
+
+/// A worker that crashed, or was cut off.
+pub async fn a_lapsed_claim_can_be_taken_over_and_is_counted(bench: Bench) -> Result<()> {
+    let lost = bench.converting().await?;
+    bench.pass(WITHIN_A_LEASE).await?;
+    assert!(
+        bench.other.claim_due(Step::Convert).await?.is_none(),
+        "held by its lease"
+    );
+    bench.pass(WITHIN_A_LEASE).await?;
+    let taken = bench
+        .other
+        .claim_due(Step::Convert)
+        .await?
+        .context("the lease has ended")?;
+    assert_eq!(taken.job.id, lost.job.id);
+    assert_eq!((taken.failures, taken.lapses, taken.job.attempts), (1, 1, 2));
+    assert!(taken.fence > lost.fence);
+
+    assert!(!bench.store.renew(&lost, Some(0.9)).await?, "the zombie hears of it");
+    assert_eq!(bench.job(lost.job.id).await?.progress, 0.0);
+    assert!(bench.other.renew(&taken, None).await?);
+
+    assert!(bench.store.settle(&taken, Settlement::Retry(Duration::ZERO)).await?);
+    let third = bench.claim(Step::Convert, lost.job.id).await?;
+    assert_eq!((third.failures, third.lapses), (2, 1), "a spoken failure is no lapse");
+    Ok(())
+}
+
+/// For as long as its worker lives.
+pub async fn a_renewed_claim_is_held_for_another_lease(bench: Bench) -> Result<()> {
+    let claim = bench.converting().await?;
+    for _ in 0..3 {
+        bench.pass(WITHIN_A_LEASE).await?;
+        assert!(bench.store.renew(&claim, None).await?);
+        assert!(bench.other.claim(Step::Convert, claim.job.id).await?.is_none());
+    }
+    Ok(())
+}
+
+/// A worker that was only slow may go on.
+pub async fn a_lapsed_claim_that_nobody_took_over_still_holds(bench: Bench) -> Result<()> {
+    let claim = bench.converting().await?;
+    bench.pass(BEYOND_A_LEASE).await?;
+    assert!(bench.store.renew(&claim, Some(0.5)).await?);
+    assert!(bench.other.claim(Step::Convert, claim.job.id).await?.is_none());
+    bench.pass(BEYOND_A_LEASE).await?;
+    assert!(bench.store.settle(&claim, converted(&claim)).await?);
+    Ok(())
+}
+
+/// None leaves it as it was, nonsense too; a new attempt begins at zero.
+pub async fn progress_is_recorded_as_a_share(bench: Bench) -> Result<()> {
+    let claim = bench.converting().await?;
+    let id = claim.job.id;
+    for (given, recorded) in [
+        (Some(0.25), 0.25),
+        (None, 0.25),
+        (Some(f32::NAN), 0.25),
+        (Some(7.0), 1.0),
+        (Some(-1.0), 0.0),
+        (Some(0.75), 0.75),
+    ] {
+        assert!(bench.store.renew(&claim, given).await?);
+        assert_eq!(bench.job(id).await?.progress, recorded, "{given:?}");
+    }
+    bench.pass(BEYOND_A_LEASE).await?;
+    let taken = bench.claim(Step::Convert, id).await?;
+    assert_eq!(taken.job.progress, 0.0);
+    Ok(())
+}

@@ -1,1 +1,4 @@
-//! Stub.
+//! Files, in a directory and in GridFS.
+
+mod gridfs;
+mod local;

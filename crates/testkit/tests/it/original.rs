@@ -64,6 +64,7 @@ async fn the_four_programs_of_the_original_do_its_main_job_together() {
             .await
             .unwrap();
     }
+    assert_eq!(inbox.mails().len(), 1);
 }
 
 #[tokio::test]

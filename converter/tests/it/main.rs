@@ -1,0 +1,299 @@
+//! The converter over the embedded adapters: real media in, real MP3s out.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use converter::{ConversionSettings, Converter, DeleteSource};
+use domain::{
+    Address, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob, Options, Queue, Rate, ReasonCode,
+    Reference, Step, Uploaded, Work,
+};
+use futures_util::TryStreamExt as _;
+use runtime::Lifecycle;
+use runtime::metrics::Metrics;
+use testkit::media;
+
+/// How long a test waits for what must happen before it calls it a hang.
+const HANG: Duration = Duration::from_secs(120);
+
+struct Bench {
+    scratch: tempfile::TempDir,
+    blobs: Arc<dyn BlobStore>,
+    jobs: Arc<dyn JobStore>,
+    queue: Arc<dyn Queue>,
+    life: Lifecycle,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let place = scratch.path().display();
+        Self {
+            blobs: adapters::blobs::connect(&format!("file:{place}/blobs").parse().unwrap()).unwrap(),
+            jobs: adapters::jobs::connect(&format!("sqlite:{place}/jobs.db").parse().unwrap()).unwrap(),
+            queue: adapters::queue::connect(&"memory:".parse().unwrap()).unwrap(),
+            life: Lifecycle::new(),
+            scratch,
+        }
+    }
+
+    fn start(&self, delete_source: DeleteSource) {
+        let converter = Converter {
+            blobs: Arc::clone(&self.blobs),
+            jobs: Arc::clone(&self.jobs),
+            queue: Arc::clone(&self.queue),
+            settings: ConversionSettings {
+                video_queue: domain::VIDEO_QUEUE.to_owned(),
+                mp3_queue: domain::MP3_QUEUE.to_owned(),
+                jobs: 2,
+                delete_source,
+            },
+        };
+        converter.start(&self.life, &Metrics::default());
+    }
+
+    /// Uploads `path` as the gateway would.
+    async fn upload(&self, path: &Path, options: Options) -> JobId {
+        let id = Fid::new();
+        let owner: Address = "ada@example.com".parse().unwrap();
+        let filename = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let bytes = tokio::fs::read(path).await.unwrap();
+        let size_bytes = bytes.len() as u64;
+        self.jobs
+            .create(NewJob {
+                id,
+                owner: owner.clone(),
+            })
+            .await
+            .unwrap();
+        let blob = NewBlob {
+            id,
+            job: id,
+            owner,
+            filename: filename.clone(),
+        };
+        let mut writer = self.blobs.put(Bucket::Videos, blob).await.unwrap();
+        writer.write(bytes.into()).await.unwrap();
+        writer.finish(None).await.unwrap();
+        assert!(
+            self.jobs
+                .commit_upload(
+                    id,
+                    Uploaded {
+                        filename,
+                        size_bytes,
+                        options
+                    }
+                )
+                .await
+                .unwrap()
+        );
+        let job = self.jobs.get(id).await.unwrap().unwrap();
+        self.queue.publish(domain::VIDEO_QUEUE, &job.message()).await.unwrap();
+        id
+    }
+
+    async fn ended(&self, id: JobId) -> Job {
+        let ended = async {
+            loop {
+                let job = self.jobs.get(id).await.unwrap().unwrap();
+                if job.state.is_final() {
+                    return job;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HANG, ended).await.expect("the job never ended")
+    }
+
+    async fn bytes_of(&self, mp3: Fid) -> Vec<u8> {
+        let stream = self.blobs.read(Bucket::Mp3s, mp3, 0..u64::MAX).await.unwrap().unwrap();
+        let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
+        pieces.concat()
+    }
+
+    async fn stop(self) {
+        self.life.shut_down(HANG).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uploaded_video_becomes_an_mp3_of_its_owner() {
+    let bench = Bench::new();
+    bench.start(DeleteSource::Never);
+    let id = bench.upload(&media::sample("mp4-h264-aac"), Options::default()).await;
+    let job = bench.ended(id).await;
+    assert_eq!((job.state, job.progress, job.attempts), (JobState::Done, 1.0, 1));
+    let mp3 = job.mp3.unwrap();
+    let blob = bench.blobs.stat(Bucket::Mp3s, mp3.fid).await.unwrap().unwrap();
+    assert_eq!(blob.owner, Some(job.owner));
+    assert_eq!(blob.job, Some(id));
+    let stem = media::sample("mp4-h264-aac")
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(blob.filename, Some(format!("{stem}.mp3")));
+    assert_eq!(mp3.size_bytes, Some(blob.len_bytes));
+    assert!(
+        bench.blobs.stat(Bucket::Videos, id).await.unwrap().is_some(),
+        "the video stays"
+    );
+
+    // The stored bytes are what the engine makes of the same file on the command line, first frame included.
+    let mut direct = Vec::new();
+    let source = ::media::Source::seekable(std::fs::File::open(media::sample("mp4-h264-aac")).unwrap());
+    let settings = converter::media_settings(&Options::default(), None);
+    let converted = ::media::convert(source, &mut direct, &settings, |_| std::ops::ControlFlow::Continue(())).unwrap();
+    direct[..converted.head.len()].copy_from_slice(&converted.head);
+    assert!(bench.bytes_of(mp3.fid).await == direct);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owners_options_are_heard() {
+    let bench = Bench::new();
+    bench.start(DeleteSource::Never);
+    let options = Options {
+        bitrate: Some(64),
+        channels: Some(1),
+        ..Options::default()
+    };
+    assert_eq!(options.bit_rate(), Rate::Cbr(64));
+    let id = bench.upload(&media::sample("mkv-h264-opus"), options).await;
+    let mp3 = bench.ended(id).await.mp3.unwrap();
+    let seconds = mp3.duration_ms.unwrap() as f64 / 1000.0;
+    let kbps = mp3.size_bytes.unwrap() as f64 * 8.0 / 1000.0 / seconds;
+    assert!((60.0..72.0).contains(&kbps), "{kbps} kbit/s");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_media_ends_in_a_verdict_and_leaves_no_mp3() {
+    let bench = Bench::new();
+    bench.start(DeleteSource::Never);
+    let cases = [
+        (media::without_audio(), ReasonCode::NoAudio),
+        (media::garbage(), ReasonCode::NotMedia),
+        (media::text(), ReasonCode::NotMedia),
+        (media::empty(), ReasonCode::NotMedia),
+        (media::without_index(), ReasonCode::Damaged),
+    ];
+    for (path, code) in cases {
+        let id = bench.upload(&path, Options::default()).await;
+        let job = bench.ended(id).await;
+        assert_eq!(job.state, JobState::Failed, "{}", path.display());
+        let reason = job.reason.unwrap();
+        assert_eq!(reason.code, code, "{}: {}", path.display(), reason.message);
+        assert_eq!(job.attempts, 1, "the owner's error is not retried");
+    }
+    assert_eq!(bench.blobs.count(Bucket::Mp3s).await.unwrap(), 0);
+    assert_eq!(bench.blobs.list_unfinished(Bucket::Mp3s, None, 10).await.unwrap(), []);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_conversion_is_announced_once() {
+    let bench = Bench::new();
+    let mut listener = bench.queue.consume(domain::MP3_QUEUE, 1);
+    bench.start(DeleteSource::Never);
+    let id = bench.upload(&media::sample("ogg-opus-mono"), Options::default()).await;
+    let delivery = tokio::time::timeout(HANG, listener.next())
+        .await
+        .expect("nothing was announced");
+    let message = delivery.message.clone().unwrap();
+    delivery.ack().await;
+    let job = bench.ended(id).await;
+    assert_eq!(message, job.message());
+    assert_eq!(message.mp3_fid, job.mp3.map(|mp3| mp3.fid));
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_video_goes_when_the_mp3_is_done_if_so_set() {
+    let bench = Bench::new();
+    bench.start(DeleteSource::Done);
+    let good = bench.upload(&media::sample("ogg-opus-mono"), Options::default()).await;
+    let bad = bench.upload(&media::without_audio(), Options::default()).await;
+    assert_eq!(bench.ended(good).await.state, JobState::Done);
+    assert_eq!(bench.ended(bad).await.state, JobState::Failed);
+    let Bench {
+        blobs, life, scratch, ..
+    } = bench;
+    life.shut_down(HANG).await;
+    assert!(blobs.stat(Bucket::Videos, good).await.unwrap().is_none());
+    assert!(
+        blobs.stat(Bucket::Videos, bad).await.unwrap().is_some(),
+        "a failed upload can be tried again"
+    );
+    drop(scratch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crashed_attempt_left_is_deleted_by_the_next() {
+    let bench = Bench::new();
+    let id = bench.upload(&media::sample("ogg-opus-mono"), Options::default()).await;
+    let crashed = bench.jobs.claim(Step::Convert, id).await.unwrap().unwrap();
+    let Work::Convert { mp3_fid, .. } = crashed.work else {
+        panic!("not a conversion")
+    };
+    let blob = NewBlob {
+        id: mp3_fid,
+        job: id,
+        owner: crashed.job.owner.clone(),
+        filename: "x.mp3".to_owned(),
+    };
+    let mut writer = bench.blobs.put(Bucket::Mp3s, blob).await.unwrap();
+    writer.write(Bytes::from_static(b"half an MP3")).await.unwrap();
+    writer.finish(None).await.unwrap();
+    assert!(bench.jobs.settle(&crashed, domain::Settlement::Released).await.unwrap());
+
+    bench.start(DeleteSource::Never);
+    let job = bench.ended(id).await;
+    assert_eq!(job.state, JobState::Done);
+    assert_ne!(job.mp3.unwrap().fid, mp3_fid);
+    assert!(bench.blobs.stat(Bucket::Mp3s, mp3_fid).await.unwrap().is_none());
+    assert_eq!(
+        bench.jobs.references(Bucket::Mp3s, &[mp3_fid]).await.unwrap(),
+        [Reference::Lost]
+    );
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_that_is_not_in_the_store_is_our_trouble() {
+    let bench = Bench::new();
+    let id = bench.upload(&media::sample("ogg-opus-mono"), Options::default()).await;
+    bench.blobs.delete(Bucket::Videos, id).await.unwrap();
+    bench.start(DeleteSource::Never);
+    let tried = async {
+        loop {
+            let job = bench.jobs.get(id).await.unwrap().unwrap();
+            if job.attempts == 1 && job.state == JobState::Queued {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, tried)
+        .await
+        .expect("the job was never tried and put back");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_shared_sample_converts_or_is_explained() {
+    let bench = Bench::new();
+    bench.start(DeleteSource::Never);
+    for path in media::shared_samples() {
+        let id = bench.upload(&path, Options::default()).await;
+        let job = bench.ended(id).await;
+        let silent = path.file_name().is_some_and(|name| name == "no-audio.mp4");
+        let expected = if silent { JobState::Failed } else { JobState::Done };
+        assert_eq!(job.state, expected, "{}: {:?}", path.display(), job.reason);
+    }
+    bench.stop().await;
+}

@@ -82,8 +82,7 @@ impl Input {
             .into());
         }
         let Some(stream_index) = choose_stream(&demuxer) else {
-            let guessed = demuxer.probe_score() < BELIEVED_PROBE_SCORE && !allowed::begins_like_media(&start);
-            return Err(if guessed { Verdict::NotMedia } else { Verdict::NoAudio }.into());
+            return Err(verdict_without_audio(&demuxer, &start).into());
         };
         for mut stream in demuxer.streams_mut() {
             if stream.index() != stream_index {
@@ -253,6 +252,18 @@ fn choose_stream(demuxer: &ff::format::context::Input) -> Option<usize> {
         }
     }
     best.map(|(_, index)| index)
+}
+
+/// What a file is that opens and has no audio stream.
+fn verdict_without_audio(demuxer: &ff::format::context::Input, start: &[u8]) -> Verdict {
+    if demuxer.probe_score() < BELIEVED_PROBE_SCORE && !allowed::begins_like_media(start) {
+        Verdict::NotMedia
+    } else if demuxer.streams().any(|stream| raw::had_packets(&stream)) {
+        Verdict::NoAudio
+    } else {
+        // It ends before its data, so the audio may only not have been announced yet.
+        Verdict::Damaged
+    }
 }
 
 fn declared_duration(demuxer: &ff::format::context::Input, stream: &Stream<'_>) -> Option<Duration> {

@@ -2,7 +2,7 @@
 
 use ffmpeg_next::format::sample::{Sample, Type};
 use ffmpeg_next::software::resampling::Context as Resampler;
-use ffmpeg_next::{ChannelLayout, frame};
+use ffmpeg_next::{ChannelLayout, Dictionary, frame};
 
 use crate::{ConvertError, Verdict};
 
@@ -136,13 +136,14 @@ impl Mixer {
     }
 
     fn resampler_for(&self, shape: Shape) -> Result<Resampler, ConvertError> {
-        Resampler::get(
+        Resampler::get_with(
             shape.format,
             shape.layout,
             shape.rate_hz,
             PLANAR_FLOAT,
             self.output_layout,
             self.output_rate_hz,
+            mixing_options(shape.format),
         )
         .map_err(|error| ConvertError::internal("preparing the resampler", error))
     }
@@ -170,6 +171,14 @@ impl Mixer {
             right: stereo.then_some(self.right.as_slice()),
         })
     }
+}
+
+/// Integer sources are mixed down without exceeding full scale, float ones at full loudness, as in the `ffmpeg` command,
+/// where it follows from the sample format between decoder and encoder.
+fn mixing_options(source: Sample) -> Dictionary<'static> {
+    let is_float = matches!(source, Sample::F32(_) | Sample::F64(_));
+    let highest = (!is_float).then_some(("rematrix_maxval", "1"));
+    highest.into_iter().collect()
 }
 
 /// Copies samples, with those that are no sound replaced: LAME does not survive every one of them.

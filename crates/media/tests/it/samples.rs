@@ -1,0 +1,119 @@
+//! Every kind of file converts as the `ffmpeg` command converts it.
+
+use std::fs::File;
+use std::path::Path;
+
+use media::{ConvertError, Settings, Source};
+
+use crate::support::{convert, convert_file, decode, ffmpegs_own, settings_for};
+
+/// How far our playing time may be from that of the `ffmpeg` command's MP3.
+const TOLERANCE_SECONDS: f64 = 0.05;
+
+fn assert_converts_like_ffmpeg(path: &Path) {
+    let name = path.file_name().unwrap().to_string_lossy();
+    let mp3 = convert_file(path, &settings_for(path)).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    let ours = decode(&mp3.bytes);
+    let theirs = ffmpegs_own(path);
+    assert_eq!(
+        (ours.rate_hz, ours.channels),
+        (theirs.rate_hz, theirs.channels),
+        "{name}"
+    );
+    let difference = (ours.seconds() - theirs.seconds()).abs();
+    assert!(
+        difference <= TOLERANCE_SECONDS,
+        "{name}: {} s, ffmpeg has {} s",
+        ours.seconds(),
+        theirs.seconds()
+    );
+    assert_eq!(ours.frames(), mp3.converted.samples, "{name}");
+    let loudest = |samples: &[f32]| samples.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+    let (our_peak, their_peak) = (loudest(&ours.samples), loudest(&theirs.samples));
+    assert!(
+        (our_peak - their_peak).abs() < 0.1,
+        "{name}: peak {our_peak}, ffmpeg has {their_peak}"
+    );
+}
+
+#[test]
+fn generated_media_of_every_kind_converts_like_the_ffmpeg_command() {
+    for sample in testkit::media::samples() {
+        assert_converts_like_ffmpeg(&sample.path);
+    }
+}
+
+#[test]
+fn shared_media_converts_like_the_ffmpeg_command() {
+    for path in testkit::media::shared_samples() {
+        if !path.ends_with("no-audio.mp4") {
+            assert_converts_like_ffmpeg(&path);
+        }
+    }
+}
+
+#[test]
+fn the_same_file_gives_the_same_bytes_every_time() {
+    for name in ["mp4-h264-aac", "wav-96000", "mkv-h264-ac3-surround"] {
+        let path = testkit::media::sample(name);
+        let first = convert_file(&path, &settings_for(&path)).unwrap();
+        let second = convert_file(&path, &settings_for(&path)).unwrap();
+        assert!(first.bytes == second.bytes, "{name}");
+    }
+}
+
+#[test]
+fn a_stream_gives_the_same_mp3_as_the_file_where_the_container_allows() {
+    for name in [
+        "mp4-index-first",
+        "mkv-h264-opus",
+        "ts-mpeg2-ac3-two-tracks",
+        "wav-44100",
+    ] {
+        let path = testkit::media::sample(name);
+        let settings = settings_for(&path);
+        let seekable = convert_file(&path, &settings).unwrap();
+        let streamed = convert(Source::stream(File::open(&path).unwrap()), &settings).unwrap();
+        assert!(seekable.bytes == streamed.bytes, "{name}");
+        assert_eq!(streamed.converted.source_bytes, None);
+    }
+}
+
+#[test]
+fn a_stream_whose_index_comes_last_is_not_called_damaged() {
+    let path = testkit::media::sample("mp4-h264-aac");
+    let outcome = convert(Source::stream(File::open(&path).unwrap()), &Settings::default());
+    assert!(matches!(outcome, Err(ConvertError::NeedsSeeking)));
+}
+
+#[test]
+fn of_several_tracks_the_one_with_most_channels_is_taken() {
+    let path = testkit::media::sample("ts-mpeg2-ac3-two-tracks");
+    let mp3 = convert_file(&path, &settings_for(&path)).unwrap();
+    assert_eq!(mp3.converted.channels, 2);
+}
+
+#[test]
+fn video_is_skipped_rather_than_read_where_the_container_allows() {
+    let path = testkit::media::video_of_mebibytes(200, "mp4");
+    let converted = convert_file(&path, &settings_for(&path)).unwrap().converted;
+    let total = converted.source_bytes.unwrap();
+    assert!(
+        converted.bytes_read < total / 4,
+        "read {} of {total} bytes",
+        converted.bytes_read
+    );
+}
+
+#[test]
+fn a_misleading_file_name_changes_nothing() {
+    let path = testkit::media::sample("mkv-h264-opus");
+    let plain = convert_file(&path, &Settings::default()).unwrap();
+    for name in ["holiday.mp3", "holiday.m3u8", "holiday.txt", "holiday"] {
+        let settings = Settings {
+            file_name: Some(name.to_owned()),
+            ..Settings::default()
+        };
+        assert!(convert_file(&path, &settings).unwrap().bytes == plain.bytes, "{name}");
+    }
+}

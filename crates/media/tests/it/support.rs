@@ -1,0 +1,133 @@
+//! Converting in memory, and decoding the result with decoders that are not ours.
+
+use std::fs::{self, File};
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::Command;
+
+use media::{ConvertError, Converted, Progress, Settings, Source};
+use symphonia::core::codecs::DecoderOptions;
+use symphonia::core::formats::FormatOptions;
+use symphonia::core::io::MediaSourceStream;
+
+/// A finished MP3, its head in place.
+pub(crate) struct Mp3 {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) converted: Converted,
+}
+
+/// What a decoder made of an MP3.
+#[derive(Debug)]
+pub(crate) struct Pcm {
+    pub(crate) rate_hz: u32,
+    pub(crate) channels: usize,
+    /// Interleaved.
+    pub(crate) samples: Vec<f32>,
+}
+
+impl Pcm {
+    pub(crate) fn frames(&self) -> u64 {
+        (self.samples.len() / self.channels) as u64
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        f64::from(u32::try_from(self.frames()).unwrap()) / f64::from(self.rate_hz)
+    }
+}
+
+pub(crate) fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Settings for a file, whose extension is the only hint it gets.
+pub(crate) fn settings_for(path: &Path) -> Settings {
+    Settings {
+        file_name: Some(path.file_name().unwrap().to_string_lossy().into_owned()),
+        ..Settings::default()
+    }
+}
+
+pub(crate) fn convert(source: Source, settings: &Settings) -> Result<Mp3, ConvertError> {
+    let mut bytes = Vec::new();
+    let converted = media::convert(source, &mut bytes, settings, go_on)?;
+    assert_eq!(converted.size_bytes, bytes.len() as u64);
+    bytes[..converted.head.len()].copy_from_slice(&converted.head);
+    Ok(Mp3 { bytes, converted })
+}
+
+pub(crate) fn convert_file(path: &Path, settings: &Settings) -> Result<Mp3, ConvertError> {
+    convert(Source::seekable(File::open(path).unwrap()), settings)
+}
+
+pub(crate) fn convert_bytes(bytes: Vec<u8>, settings: &Settings) -> Result<Mp3, ConvertError> {
+    convert(Source::seekable(Cursor::new(bytes)), settings)
+}
+
+/// Decodes with Symphonia, which cuts delay and padding off as the head frame tells.
+pub(crate) fn decode(mp3: &[u8]) -> Pcm {
+    let stream = MediaSourceStream::new(
+        Box::new(Cursor::new(mp3.to_vec())),
+        symphonia::core::io::MediaSourceStreamOptions::default(),
+    );
+    let options = FormatOptions {
+        enable_gapless: true,
+        ..FormatOptions::default()
+    };
+    let mut probed = symphonia::default::get_probe()
+        .format(
+            symphonia::core::probe::Hint::new().with_extension("mp3"),
+            stream,
+            &options,
+            &symphonia::core::meta::MetadataOptions::default(),
+        )
+        .unwrap();
+    let track = probed.format.default_track().unwrap().clone();
+    let mut decoder = symphonia::default::get_codecs()
+        .make(&track.codec_params, &DecoderOptions::default())
+        .unwrap();
+    let mut pcm = Pcm {
+        rate_hz: track.codec_params.sample_rate.unwrap(),
+        channels: track.codec_params.channels.unwrap().count(),
+        samples: Vec::new(),
+    };
+    while let Ok(packet) = probed.format.next_packet() {
+        let decoded = decoder.decode(&packet).unwrap();
+        let mut buffer = symphonia::core::audio::SampleBuffer::<f32>::new(decoded.capacity() as u64, *decoded.spec());
+        buffer.copy_interleaved_ref(decoded);
+        pcm.samples.extend_from_slice(buffer.samples());
+    }
+    pcm
+}
+
+/// What the `ffmpeg` command makes of the same file, decoded.
+pub(crate) fn ffmpegs_own(path: &Path) -> Pcm {
+    let folder = tempfile::tempdir().unwrap();
+    let mp3 = folder.path().join("reference.mp3");
+    testkit::media::ffmpeg(&format!("-i {} -vn -c:a libmp3lame -q:a 2", path.display()), &mp3);
+    decode(&fs::read(mp3).unwrap())
+}
+
+/// How many samples per channel libav's own decoder finds.
+pub(crate) fn frames_by_ffmpeg(mp3: &[u8], channels: usize) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ours.mp3");
+    fs::write(&path, mp3).unwrap();
+    let output = Command::new("ffmpeg")
+        .args(["-loglevel", "error", "-i"])
+        .arg(&path)
+        .args(["-f", "s16le", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    (output.stdout.len() / 2 / channels) as u64
+}
+
+/// The verdict's code; panics on anything else.
+pub(crate) fn verdict(outcome: Result<Mp3, ConvertError>) -> &'static str {
+    match outcome {
+        Err(ConvertError::Verdict(verdict)) => verdict.code(),
+        Err(other) => panic!("no verdict: {other:?}"),
+        Ok(mp3) => panic!("converted: {:?}", mp3.converted),
+    }
+}

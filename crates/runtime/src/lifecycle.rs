@@ -52,24 +52,15 @@ impl Lifecycle {
     pub async fn shut_down(&self, grace: Duration) {
         self.stop();
         self.tasks.close();
-        if tokio::time::timeout(grace, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             self.abort().await;
         }
     }
 
     async fn abort(&self) {
         self.aborting.cancel();
-        if tokio::time::timeout(ABORT_GRACE, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                tasks = self.tasks.len(),
-                "tasks did not end in time and are dropped"
-            );
+        if tokio::time::timeout(ABORT_GRACE, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "tasks did not end in time and are dropped");
         }
     }
 
@@ -78,10 +69,8 @@ impl Lifecycle {
     ///
     /// The exit code is a failure when the signals cannot be listened to.
     pub async fn run_until_signal(&self, grace: Duration) -> ExitCode {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
             tracing::error!("cannot listen to signals");
             return ExitCode::FAILURE;
         };

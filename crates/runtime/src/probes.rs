@@ -20,8 +20,7 @@ use tokio::sync::Mutex;
 use crate::metrics::Metrics;
 use crate::{Lifecycle, http};
 
-type Check =
-    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), PortError>> + Send>> + Send + Sync>;
+type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), PortError>> + Send>> + Send + Sync>;
 
 /// How long an answer is used again, so that probes cost the servers behind us nothing.
 const FRESH: Duration = Duration::from_secs(1);
@@ -86,8 +85,7 @@ impl Readiness {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), PortError>> + Send + 'static,
     {
-        self.checks
-            .push((name, kind, Box::new(move || Box::pin(check()))));
+        self.checks.push((name, kind, Box::new(move || Box::pin(check()))));
         self
     }
 
@@ -115,9 +113,7 @@ impl Readiness {
         });
         let answers = futures_util::future::join_all(answers).await;
         Report {
-            ready: answers
-                .iter()
-                .all(|(_, kind, ok)| *ok || *kind == Kind::Degrading),
+            ready: answers.iter().all(|(_, kind, ok)| *ok || *kind == Kind::Degrading),
             degraded: answers.iter().any(|(_, _, ok)| !ok),
             checks: answers
                 .into_iter()
@@ -176,23 +172,11 @@ async fn readyz(State(readiness): State<Arc<Readiness>>, RawQuery(query): RawQue
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let verbose = query.is_some_and(|query| {
-        query
-            .split('&')
-            .any(|pair| pair.split('=').next() == Some("verbose"))
-    });
+    let verbose = query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("verbose")));
     if verbose {
         return (status, Json(report)).into_response();
     }
-    (
-        status,
-        if report.ready {
-            "ready\n"
-        } else {
-            "not ready\n"
-        },
-    )
-        .into_response()
+    (status, if report.ready { "ready\n" } else { "not ready\n" }).into_response()
 }
 
 #[cfg(test)]

@@ -59,11 +59,7 @@ pub fn parse<T: Parser>() -> T {
 /// Like [`parse`], for a program with commands: a command line that names none means `command`.
 pub fn parse_or_command<T: Parser>(command: &str) -> T {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
-    let asks_for_itself = |argument: &OsString| {
-        ["-h", "--help", "-V", "--version"]
-            .iter()
-            .any(|flag| argument == flag)
-    };
+    let asks_for_itself = |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|flag| argument == flag);
     let names_none = arguments
         .get(1)
         .is_none_or(|first| first.as_encoded_bytes().starts_with(b"-"));
@@ -148,25 +144,14 @@ fn with_secret_files(
                 file_name.display()
             ));
         }
-        let contents = std::fs::read_to_string(&path).map_err(|error| {
-            format!(
-                "{}: cannot read `{}`: {error}",
-                file_name.display(),
-                path.display()
-            )
-        })?;
+        let contents = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: cannot read `{}`: {error}", file_name.display(), path.display()))?;
         let value = contents.trim_end_matches(['\n', '\r']).to_owned();
         command = command.mut_arg(id, |argument| {
-            argument
-                .default_value(value)
-                .hide_default_value(true)
-                .required(false)
+            argument.default_value(value).hide_default_value(true).required(false)
         });
     }
-    let subcommands: Vec<String> = command
-        .get_subcommands()
-        .map(|sub| sub.get_name().to_owned())
-        .collect();
+    let subcommands: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     for sub in subcommands {
         let mut failed = None;
         command = command.mut_subcommand(sub, |sub| {
@@ -204,13 +189,11 @@ mod tests {
                 .find(|(key, _)| OsStr::new(key) == name)
                 .map(|(_, value)| value.into())
         };
-        let command =
-            with_secret_files(<Example as clap::CommandFactory>::command(), &environment)?;
+        let command = with_secret_files(<Example as clap::CommandFactory>::command(), &environment)?;
         let matches = command
             .try_get_matches_from(["example"])
             .map_err(|error| error.to_string())?;
-        <Example as clap::FromArgMatches>::from_arg_matches(&matches)
-            .map_err(|error| error.to_string())
+        <Example as clap::FromArgMatches>::from_arg_matches(&matches).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -220,10 +203,7 @@ mod tests {
         let example = read(&[("EXAMPLE_SECRET_OF_TEST_FILE", file.to_str().unwrap())]).unwrap();
         std::fs::remove_file(&file).unwrap();
         assert_eq!(example.secret.expose(), "hunter2");
-        assert_eq!(
-            format!("{} {:?}", example.secret, example.secret),
-            "*** ***"
-        );
+        assert_eq!(format!("{} {:?}", example.secret, example.secret), "*** ***");
     }
 
     #[test]
@@ -232,12 +212,7 @@ mod tests {
             ("EXAMPLE_SECRET_OF_TEST", "a"),
             ("EXAMPLE_SECRET_OF_TEST_FILE", "/nowhere"),
         ];
-        assert!(
-            read(&both)
-                .err()
-                .unwrap()
-                .contains("both EXAMPLE_SECRET_OF_TEST and")
-        );
+        assert!(read(&both).err().unwrap().contains("both EXAMPLE_SECRET_OF_TEST and"));
     }
 
     #[test]

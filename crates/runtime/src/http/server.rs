@@ -77,11 +77,7 @@ async fn last_words(aborting: CancellationToken) {
     tokio::time::sleep(LAST_WORDS).await;
 }
 
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-) -> impl GracefulConnection<Error = hyper::Error> {
+fn connection(stream: TcpStream, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(
             error = &error as &dyn std::error::Error,

@@ -39,8 +39,7 @@ impl Context {
 
     /// Records how much of the work is done, 0 to 1; written to the record within a few seconds.
     pub fn progress(&self, share: f32) {
-        self.progress
-            .store(share.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
+        self.progress.store(share.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
     }
 
     fn share(&self) -> f32 {
@@ -72,10 +71,7 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
     };
     if context.lost.is_cancelled() {
         tracing::info!("lost the claim: the job was taken over or cancelled");
-        shared
-            .handler
-            .settled(claim, &settlement, Ending::Lost)
-            .await;
+        shared.handler.settled(claim, &settlement, Ending::Lost).await;
         return "lost";
     }
     let ending = settle(shared, claim, &settlement).await;
@@ -117,19 +113,12 @@ async fn hold(shared: &Shared, claim: &Claim, context: &Context) -> std::convert
                 return std::future::pending().await;
             }
             // The lease may run out now; the fence then decides, and the work may still win.
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "cannot renew the claim"
-            ),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot renew the claim"),
         }
     }
 }
 
-fn after_trouble(
-    shared: &Shared,
-    claim: &Claim,
-    error: &(dyn std::error::Error + 'static),
-) -> Settlement {
+fn after_trouble(shared: &Shared, claim: &Claim, error: &(dyn std::error::Error + 'static)) -> Settlement {
     let failures = usize::try_from(claim.failures).unwrap_or(usize::MAX);
     match shared.handler.retry_delays().get(failures) {
         Some(delay) => {
@@ -159,17 +148,11 @@ async fn settle(shared: &Shared, claim: &Claim, settlement: &Settlement) -> Endi
             }
             Err(error) => match pauses.next() {
                 Some(pause) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot settle the claim yet"
-                    );
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot settle the claim yet");
                     tokio::time::sleep(pause).await;
                 }
                 None => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot settle the claim"
-                    );
+                    tracing::error!(error = &error as &dyn std::error::Error, "cannot settle the claim");
                     return Ending::Unknown;
                 }
             },

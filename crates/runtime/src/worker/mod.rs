@@ -114,11 +114,7 @@ impl Worker {
             jobs: self.jobs,
             handler: self.handler,
             life: life.clone(),
-            outcomes: metrics.register(
-                "steps",
-                "Steps of jobs by how they ended",
-                Family::default(),
-            ),
+            outcomes: metrics.register("steps", "Steps of jobs by how they ended", Family::default()),
         });
         let step = shared.handler.step();
         let slots = Arc::new(Semaphore::new(usize::from(self.slots.max(1))));
@@ -140,10 +136,7 @@ impl Worker {
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "cannot ask for due jobs"
-                        );
+                        tracing::warn!(error = &error as &dyn std::error::Error, "cannot ask for due jobs");
                     }
                 }
                 poll_at = Instant::now() + POLL;
@@ -195,12 +188,7 @@ impl Shared {
         }
     }
 
-    async fn work(
-        self: Arc<Self>,
-        claim: Claim,
-        delivery: Option<Delivery>,
-        permit: OwnedSemaphorePermit,
-    ) {
+    async fn work(self: Arc<Self>, claim: Claim, delivery: Option<Delivery>, permit: OwnedSemaphorePermit) {
         let step = match claim.step() {
             Step::Convert => "convert",
             Step::Tell => "tell",
@@ -208,9 +196,7 @@ impl Shared {
         let span = tracing::info_span!("job", step, job.id = %claim.job.id, fence = claim.fence);
         async {
             let outcome = attempt::run(&self, &claim).await;
-            self.outcomes
-                .get_or_create(&OutcomeLabels { step, outcome })
-                .inc();
+            self.outcomes.get_or_create(&OutcomeLabels { step, outcome }).inc();
             if let Some(delivery) = delivery {
                 delivery.ack().await;
             }

@@ -1,0 +1,255 @@
+//! The worker loop: what wakes it, what it holds, and how it ends.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{
+    Claim, Fid, JobId, JobState, JobStore, Mp3, NewJob, Options, Queue, Reason, ReasonCode, Settlement, Step, Uploaded,
+    VIDEO_QUEUE, Work,
+};
+use runtime::Lifecycle;
+use runtime::metrics::Metrics;
+use runtime::worker::{Context, Ending, Handler, Outcome, Worker};
+use tokio::sync::Notify;
+
+/// How long a test waits for what must happen before it calls it a hang.
+const HANG: Duration = Duration::from_secs(60);
+
+/// What the handler does with its next claims.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Act {
+    Convert,
+    Trouble,
+    Panic,
+    WaitForCancel,
+}
+
+struct Scripted {
+    act: Act,
+    begun: Notify,
+    handled: AtomicUsize,
+    endings: Mutex<HashMap<JobId, Ending>>,
+    delays: &'static [Duration],
+}
+
+#[async_trait]
+impl Handler for Scripted {
+    fn step(&self) -> Step {
+        Step::Convert
+    }
+
+    fn retry_delays(&self) -> &'static [Duration] {
+        self.delays
+    }
+
+    fn give_up(&self) -> Settlement {
+        Settlement::Dead(Reason {
+            code: ReasonCode::Dead,
+            message: "our fault".to_owned(),
+        })
+    }
+
+    async fn handle(&self, claim: &Claim, context: &Context) -> Outcome {
+        self.handled.fetch_add(1, Ordering::SeqCst);
+        self.begun.notify_one();
+        let Work::Convert { mp3_fid, .. } = claim.work else {
+            panic!("not a conversion")
+        };
+        match self.act {
+            Act::Convert => Outcome::Settle(Settlement::Converted(Mp3 {
+                fid: mp3_fid,
+                size_bytes: Some(1),
+                duration_ms: Some(1),
+            })),
+            Act::Trouble => Outcome::Trouble("the disk is on fire".into()),
+            Act::Panic => panic!("a bug"),
+            Act::WaitForCancel => {
+                context.cancelled().cancelled().await;
+                Outcome::Stopped
+            }
+        }
+    }
+
+    async fn settled(&self, claim: &Claim, _: &Settlement, ending: Ending) {
+        self.endings.lock().unwrap().insert(claim.job.id, ending);
+    }
+}
+
+struct Bench {
+    _scratch: tempfile::TempDir,
+    jobs: Arc<dyn JobStore>,
+    queue: Arc<dyn Queue>,
+    handler: Arc<Scripted>,
+    life: Lifecycle,
+}
+
+impl Bench {
+    fn new(act: Act, delays: &'static [Duration]) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", scratch.path().join("jobs.db").display());
+        let handler = Scripted {
+            act,
+            begun: Notify::new(),
+            handled: AtomicUsize::new(0),
+            endings: Mutex::default(),
+            delays,
+        };
+        Self {
+            jobs: adapters::jobs::connect(&url.parse().unwrap()).unwrap(),
+            queue: adapters::queue::connect(&"memory:".parse().unwrap()).unwrap(),
+            handler: Arc::new(handler),
+            life: Lifecycle::new(),
+            _scratch: scratch,
+        }
+    }
+
+    async fn queued_job(&self) -> JobId {
+        let id = Fid::new();
+        self.jobs
+            .create(NewJob {
+                id,
+                owner: "ada@example.com".parse().unwrap(),
+            })
+            .await
+            .unwrap();
+        let uploaded = Uploaded {
+            filename: "talk.mp4".to_owned(),
+            size_bytes: 1,
+            options: Options::default(),
+        };
+        assert!(self.jobs.commit_upload(id, uploaded).await.unwrap());
+        id
+    }
+
+    fn start(&self) {
+        let worker = Worker {
+            jobs: Arc::clone(&self.jobs),
+            queue: Arc::clone(&self.queue),
+            queue_name: VIDEO_QUEUE.to_owned(),
+            handler: Arc::clone(&self.handler) as Arc<dyn Handler>,
+            slots: 2,
+        };
+        let life = self.life.clone();
+        self.life
+            .spawn(async move { worker.run(life, &Metrics::default()).await });
+    }
+
+    async fn state(&self, id: JobId) -> JobState {
+        self.jobs.get(id).await.unwrap().unwrap().state
+    }
+
+    async fn reaches(&self, id: JobId, state: JobState) {
+        let reached = async {
+            while self.state(id).await != state {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HANG, reached)
+            .await
+            .unwrap_or_else(|_| panic!("the job never became {state}"));
+    }
+}
+
+#[tokio::test]
+async fn a_job_nobody_announced_is_found_in_the_store() {
+    let bench = Bench::new(Act::Convert, &[]);
+    let id = bench.queued_job().await;
+    bench.start();
+    bench.reaches(id, JobState::Done).await;
+    bench.life.shut_down(HANG).await;
+    assert_eq!(bench.handler.endings.lock().unwrap()[&id], Ending::Won);
+}
+
+#[tokio::test]
+async fn a_message_without_a_record_makes_one_and_wakes_the_worker() {
+    let bench = Bench::new(Act::Convert, &[]);
+    bench.start();
+    let message = domain::JobMessage {
+        video_fid: Fid::new(),
+        mp3_fid: None,
+        username: "ada@example.com".parse().unwrap(),
+    };
+    // The in-process queue may drop what is sent before anybody listens.
+    let sent = async {
+        while bench.jobs.get(message.video_fid).await.unwrap().is_none() {
+            bench.queue.publish(VIDEO_QUEUE, &message).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, sent)
+        .await
+        .expect("the message was never taken");
+    bench.reaches(message.video_fid, JobState::Done).await;
+    bench.life.shut_down(HANG).await;
+    assert_eq!(
+        bench.handler.handled.load(Ordering::SeqCst),
+        1,
+        "copies of the message are no further work"
+    );
+}
+
+#[tokio::test]
+async fn our_own_trouble_is_retried_and_then_given_up() {
+    let bench = Bench::new(Act::Trouble, &[Duration::ZERO, Duration::ZERO]);
+    let id = bench.queued_job().await;
+    bench.start();
+    bench.reaches(id, JobState::Dead).await;
+    bench.life.shut_down(HANG).await;
+    assert_eq!(bench.handler.handled.load(Ordering::SeqCst), 3);
+    let job = bench.jobs.get(id).await.unwrap().unwrap();
+    assert_eq!(job.reason.unwrap().code, ReasonCode::Dead);
+}
+
+#[tokio::test]
+async fn a_panic_is_trouble_of_our_own_and_does_not_end_the_worker() {
+    let bench = Bench::new(Act::Panic, &[]);
+    let id = bench.queued_job().await;
+    bench.start();
+    bench.reaches(id, JobState::Dead).await;
+    let second = bench.queued_job().await;
+    bench.reaches(second, JobState::Dead).await;
+    bench.life.shut_down(HANG).await;
+}
+
+#[tokio::test]
+async fn work_that_outlasts_the_grace_is_given_back_uncounted() {
+    let bench = Bench::new(Act::WaitForCancel, &[]);
+    let id = bench.queued_job().await;
+    bench.start();
+    tokio::time::timeout(HANG, bench.handler.begun.notified())
+        .await
+        .expect("the job was never begun");
+    bench.life.shut_down(Duration::ZERO).await;
+    assert_eq!(bench.state(id).await, JobState::Queued);
+    let claim = bench.jobs.claim(Step::Convert, id).await.unwrap().expect("due at once");
+    assert_eq!((claim.failures, claim.lapses), (0, 0));
+}
+
+#[tokio::test]
+async fn a_job_its_owner_cancels_is_let_go() {
+    let bench = Bench::new(Act::WaitForCancel, &[]);
+    let id = bench.queued_job().await;
+    bench.start();
+    tokio::time::timeout(HANG, bench.handler.begun.notified())
+        .await
+        .expect("the job was never begun");
+    let reason = Reason {
+        code: ReasonCode::Cancelled,
+        message: "cancelled".to_owned(),
+    };
+    assert!(bench.jobs.cancel(id, reason).await.unwrap());
+    let let_go = async {
+        while !bench.handler.endings.lock().unwrap().contains_key(&id) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, let_go)
+        .await
+        .expect("the handler was never cancelled");
+    assert_eq!(bench.handler.endings.lock().unwrap()[&id], Ending::Lost);
+    assert_eq!(bench.state(id).await, JobState::Cancelled);
+    bench.life.shut_down(HANG).await;
+}

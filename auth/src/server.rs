@@ -1,0 +1,106 @@
+//! The auth service, put together.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Address, Authenticator as _, UserStore};
+use runtime::metrics::Metrics;
+use runtime::settings::Secret;
+use runtime::{Lifecycle, probes};
+use tokio::net::TcpListener;
+
+use crate::{AuthService, ServiceSettings, TokenSigner, accounts, http};
+
+/// How often a store that is away is asked again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What the service is made of.
+pub struct Auth {
+    /// The accounts.
+    pub store: Arc<dyn UserStore>,
+    /// The authenticator over them.
+    pub service: Arc<AuthService>,
+    /// The account to make when it is missing.
+    pub admin: Option<(Address, Secret)>,
+}
+
+impl Auth {
+    /// Puts the service together.
+    ///
+    /// # Errors
+    /// One sentence when a setting is missing or wrong.
+    pub fn new(store: Arc<dyn UserStore>, settings: &ServiceSettings) -> Result<Self, String> {
+        let secret = settings.accounts.jwt_secret.as_ref();
+        let secret = secret.ok_or("JWT_SECRET is not set: it signs the tokens and is the same for every replica")?;
+        let signer = TokenSigner::new(secret.expose()).map_err(|weak| weak.to_string())?;
+        let service = AuthService::new(Arc::clone(&store), signer, settings.accounts.plaintext_passwords);
+        Ok(Self {
+            store,
+            service: Arc::new(service),
+            admin: settings.accounts.admin.account()?,
+        })
+    }
+
+    /// Opens both ports and serves on `life`. Accounts that cannot be reached are waited for meanwhile.
+    ///
+    /// # Errors
+    /// A port cannot be opened.
+    pub async fn start(self, settings: &ServiceSettings, life: &Lifecycle) -> io::Result<()> {
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .map_err(|error| named("MP3_LISTEN", error))?;
+        probes::serve(
+            settings.ops_listen,
+            http::readiness(&self.service),
+            Metrics::default(),
+            life,
+        )
+        .await
+        .map_err(|error| named("MP3_OPS_LISTEN", error))?;
+        tracing::info!(address = %listener.local_addr()?, "auth is listening");
+        life.spawn(runtime::http::serve(
+            listener,
+            http::router(Arc::clone(&self.service)),
+            life.clone(),
+        ));
+        let stopping = life.stopping();
+        life.spawn(async move {
+            // Nothing is half-done when it is dropped: a store's calls are whole or not made.
+            stopping.run_until_cancelled(self.make_admin()).await;
+        });
+        Ok(())
+    }
+
+    /// Waits for the accounts, then makes the one that was asked for.
+    async fn make_admin(self) {
+        while self.service.ping().await.is_err() {
+            tokio::time::sleep(RETRY).await;
+        }
+        let Some((email, password)) = self.admin else { return };
+        loop {
+            match accounts::create_if_missing(&*self.store, &email, password.expose()).await {
+                Ok(true) => return tracing::info!("made the account of MP3_ADMIN_EMAIL"),
+                Ok(false) => return,
+                Err(accounts::AccountError::Store(error)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot make the account of MP3_ADMIN_EMAIL yet"
+                    );
+                }
+                Err(error) => {
+                    return tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot make the account of MP3_ADMIN_EMAIL"
+                    );
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// The error, told with the setting that names the port.
+fn named(setting: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{setting}: cannot listen: {error}"))
+}

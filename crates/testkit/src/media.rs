@@ -207,6 +207,7 @@ pub fn video_of_mebibytes(mebibytes: u32, extension: &str) -> PathBuf {
 
 /// Real files, from the folder `media` beside the checkout's parent. Where it is missing there are none, and one line says
 /// how many cases are left out.
+#[expect(clippy::print_stdout, reason = "tests tell what they leave out")]
 pub fn shared_samples() -> Vec<PathBuf> {
     /// How many files the folder held when this was written, for the message.
     const USUAL_COUNT: usize = 12;

@@ -29,6 +29,10 @@ pub struct Converter {
     pub jobs: Arc<dyn JobStore>,
     /// Who wakes it, and whom it wakes.
     pub queue: Arc<dyn Queue>,
+    /// The name of the queue that carries uploaded videos.
+    pub video_queue: String,
+    /// The name of the queue that carries finished MP3s.
+    pub mp3_queue: String,
     /// The rest.
     pub settings: ConversionSettings,
 }
@@ -39,14 +43,14 @@ impl Converter {
         let announcer = Announcer {
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),
-            queue_name: self.settings.mp3_queue,
+            queue_name: self.mp3_queue,
             announcement: Announcement::Mp3,
         };
         let handler = ConvertHandler::new(self.blobs, announcer.clone(), self.settings.delete_source);
         let worker = Worker {
             jobs: self.jobs,
             queue: self.queue,
-            queue_name: self.settings.video_queue,
+            queue_name: self.video_queue,
             handler: Arc::new(handler),
             slots: self.settings.jobs,
         };

@@ -38,6 +38,8 @@ fn connect(settings: &Settings) -> Result<Converter, adapters::ConnectError> {
         blobs: adapters::blobs::connect(&settings.blobs_url)?,
         jobs: adapters::jobs::connect(&settings.jobs_url)?,
         queue: adapters::queue::connect(&settings.queue_url)?,
+        video_queue: settings.video_queue.clone(),
+        mp3_queue: settings.mp3_queue.clone(),
         settings: settings.conversion.clone(),
     })
 }

@@ -39,6 +39,12 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub queue_url: BackendUrl,
+    /// The queue that carries uploaded videos.
+    #[arg(long, env, value_name = "NAME", default_value = domain::VIDEO_QUEUE)]
+    pub video_queue: String,
+    /// The queue that carries finished MP3s.
+    #[arg(long, env, value_name = "NAME", default_value = domain::MP3_QUEUE)]
+    pub mp3_queue: String,
     /// The operations port: `/healthz`, `/readyz`, `/metrics`.
     #[arg(long, env = "MP3_OPS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
     pub ops_listen: SocketAddr,
@@ -53,12 +59,6 @@ pub struct Settings {
 /// How the converter works, wherever it runs.
 #[derive(Clone, Debug, Args)]
 pub struct ConversionSettings {
-    /// The queue that carries uploaded videos.
-    #[arg(long, env, value_name = "NAME", default_value = domain::VIDEO_QUEUE)]
-    pub video_queue: String,
-    /// The queue that carries finished MP3s.
-    #[arg(long, env, value_name = "NAME", default_value = domain::MP3_QUEUE)]
-    pub mp3_queue: String,
     /// How many videos are converted at a time.
     #[arg(long = "converter-jobs", env = "CONVERTER_JOBS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,

@@ -1,5 +1,7 @@
 //! The converter over the embedded adapters: real media in, real MP3s out.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,12 +46,9 @@ impl Bench {
             blobs: Arc::clone(&self.blobs),
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),
-            settings: ConversionSettings {
-                video_queue: domain::VIDEO_QUEUE.to_owned(),
-                mp3_queue: domain::MP3_QUEUE.to_owned(),
-                jobs: 2,
-                delete_source,
-            },
+            video_queue: domain::VIDEO_QUEUE.to_owned(),
+            mp3_queue: domain::MP3_QUEUE.to_owned(),
+            settings: ConversionSettings { jobs: 2, delete_source },
         };
         converter.start(&self.life, &Metrics::default());
     }

@@ -95,7 +95,6 @@ pub struct Worker {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
-    step: &'static str,
     outcome: &'static str,
 }
 
@@ -110,13 +109,17 @@ struct Shared {
 impl Worker {
     /// Works until the life stops; jobs at hand are finished in tasks of `life`.
     pub async fn run(self, life: Lifecycle, metrics: &Metrics) {
+        let step = self.handler.step();
         let shared = Arc::new(Shared {
             jobs: self.jobs,
             handler: self.handler,
             life: life.clone(),
-            outcomes: metrics.register("steps", "Steps of jobs by how they ended", Family::default()),
+            outcomes: metrics.register(
+                &format!("{}_attempts", name(step)),
+                "Attempts at this step of a job, by how they ended",
+                Family::default(),
+            ),
         });
-        let step = shared.handler.step();
         let slots = Arc::new(Semaphore::new(usize::from(self.slots.max(1))));
         let mut consumer = self.queue.consume(&self.queue_name, self.slots.max(1));
         let stopping = life.stopping();
@@ -189,14 +192,11 @@ impl Shared {
     }
 
     async fn work(self: Arc<Self>, claim: Claim, delivery: Option<Delivery>, permit: OwnedSemaphorePermit) {
-        let step = match claim.step() {
-            Step::Convert => "convert",
-            Step::Tell => "tell",
-        };
+        let step = name(claim.step());
         let span = tracing::info_span!("job", step, job.id = %claim.job.id, fence = claim.fence);
         async {
             let outcome = attempt::run(&self, &claim).await;
-            self.outcomes.get_or_create(&OutcomeLabels { step, outcome }).inc();
+            self.outcomes.get_or_create(&OutcomeLabels { outcome }).inc();
             if let Some(delivery) = delivery {
                 delivery.ack().await;
             }
@@ -204,5 +204,13 @@ impl Shared {
         .instrument(span)
         .await;
         drop(permit);
+    }
+}
+
+/// A step's name in metrics and logs.
+const fn name(step: Step) -> &'static str {
+    match step {
+        Step::Convert => "convert",
+        Step::Tell => "tell",
     }
 }

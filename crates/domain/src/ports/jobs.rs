@@ -27,7 +27,8 @@ pub struct Claim {
     pub work: Work,
     /// Grows with every claim of this step; whoever holds an older one has lost the job.
     pub fence: i64,
-    /// How often this step ended in our own trouble since it last made progress: the place in the retry schedule.
+    /// How often this step ended in our own trouble since it was first due, or replayed: the place in the retry
+    /// schedule.
     pub failures: u32,
     /// How many of those ended without a word: the worker crashed or was cut off.
     pub lapses: u32,
@@ -70,7 +71,8 @@ pub enum Settlement {
     Told,
     /// Our own trouble: due again after this time, `failures` one higher.
     Retry(Duration),
-    /// Given back undone, due at once, nothing counted: the worker shuts down.
+    /// Given back undone, due at once, no failure counted: the worker shuts down. (`attempts` of the record still
+    /// counts that a conversion was begun.)
     Released,
 }
 
@@ -117,7 +119,16 @@ pub enum Reference {
 /// The job records: SQLite or MongoDB.
 ///
 /// Every time is the store's own clock, so workers with wrong clocks cannot steal or lose a lease. Every change of
-/// state is one atomic compare-and-set. Leases last 30 seconds from the claim or the last renewal.
+/// state is one atomic compare-and-set. Leases last 30 seconds from the claim or the last renewal; a lease that has
+/// ended still holds until somebody else claims the job.
+///
+/// After an error nobody knows whether the change was made. Every call may then be repeated: [`commit_upload`] and
+/// [`settle`] answer true again when it was, [`create`] answers `Conflict` to the one who made the id, a claim whose
+/// answer was lost lapses. Never take an error for a no: what was stored may be referred to.
+///
+/// [`create`]: Self::create
+/// [`commit_upload`]: Self::commit_upload
+/// [`settle`]: Self::settle
 #[async_trait]
 pub trait JobStore: Send + Sync {
     // --- the gateway's: an upload
@@ -125,13 +136,14 @@ pub trait JobStore: Send + Sync {
     /// Records an upload that begins: `receiving`, leased.
     ///
     /// # Errors
-    /// `Conflict` when the job exists.
+    /// `Conflict` when the job exists; after an error it may be the one from before.
     async fn create(&self, job: NewJob) -> Result<(), PortError>;
 
     /// Holds a `receiving` job for another 30 seconds; false when it is no longer receiving.
     async fn renew_upload(&self, id: JobId) -> Result<bool, PortError>;
 
-    /// The commit point: `receiving` to `queued`, due at once, not announced. False when it is no longer receiving.
+    /// The commit point: `receiving` to `queued`, due at once, not announced. True again, and nothing changes, when
+    /// it is repeated; false when the upload was failed.
     async fn commit_upload(&self, id: JobId, uploaded: Uploaded) -> Result<bool, PortError>;
 
     /// `receiving` to `failed` for `reason`, without telling anybody: whoever was uploading knows, or is gone. False
@@ -143,18 +155,22 @@ pub trait JobStore: Send + Sync {
 
     // --- both workers': a step
 
-    /// Claims the oldest job whose `step` may run now: due, and not leased by a living worker. None when there is
-    /// none. Two claimers never both win; a claim of `Convert` makes the job `converting`.
+    /// Claims the oldest job, by its creation, whose `step` may run now: due, and not leased by a living worker. None
+    /// when there is none. Two claimers never both win; a claim of `Convert` makes the job `converting`.
     async fn claim_due(&self, step: Step) -> Result<Option<Claim>, PortError>;
 
     /// The same for one job: None when it does not exist or its `step` may not run now.
     async fn claim(&self, step: Step, id: JobId) -> Result<Option<Claim>, PortError>;
 
-    /// Holds a claim for another 30 seconds and records progress, 0 to 1; false when the claim is lost: somebody
-    /// else took it, or the owner cancelled.
+    /// Holds a claim for another 30 seconds and records a conversion's progress, 0 to 1; false when the claim is lost:
+    /// somebody else took it, or the owner cancelled.
     async fn renew(&self, claim: &Claim, progress: Option<f32>) -> Result<bool, PortError>;
 
-    /// Ends a claim, once: false when it is lost, and nothing has changed then.
+    /// Ends a claim, once: false when it is lost, and nothing has changed then. The same settlement repeated answers
+    /// true again.
+    ///
+    /// # Errors
+    /// `Corrupt` when the settlement belongs to the other step.
     async fn settle(&self, claim: &Claim, settlement: Settlement) -> Result<bool, PortError>;
 
     /// Makes the record agree with a message from a queue, whoever wrote it, and returns it.
@@ -198,7 +214,8 @@ pub trait JobStore: Send + Sync {
     /// is in another state.
     async fn cancel(&self, id: JobId, reason: Reason) -> Result<bool, PortError>;
 
-    /// `failed` or `dead` back to `queued`: due at once, to be announced, counters at zero, owner to be told again.
+    /// `failed` or `dead` back to `queued`: due at once, to be announced, counters (`attempts` too) at zero, owner to
+    /// be told again; a mail under way about the old verdict loses its claim.
     /// False when it is in another state, or its upload never finished.
     async fn replay(&self, id: JobId) -> Result<bool, PortError>;
 

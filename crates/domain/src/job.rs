@@ -28,7 +28,7 @@ pub struct Job {
     pub mp3: Option<Mp3>,
     /// Why there is no MP3: set with `failed`, `dead` and `cancelled`.
     pub reason: Option<Reason>,
-    /// How often a conversion was begun.
+    /// How often a conversion was begun, since the upload or the last replay.
     pub attempts: u32,
     /// When the upload began.
     pub created_at: Timestamp,

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 const POLL: Duration = Duration::from_millis(20);
 /// Long enough for a broker with data to close it; a server that needs more is taken for hung.
@@ -91,20 +91,21 @@ impl ServerProcess {
         Attempt: Future<Output = anyhow::Result<()>>,
     {
         let give_up = Instant::now() + deadline;
+        let mut last = anyhow!("no answer");
         loop {
             if !self.is_running() {
                 bail!("{} ended while starting:\n{}", self.name, self.log_tail());
             }
-            let attempt = tokio::time::timeout_at(give_up, ready()).await;
-            match attempt {
+            match timeout_at(give_up, ready()).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(_)) if Instant::now() < give_up => sleep(POLL).await,
-                Ok(Err(error)) => {
-                    let context = format!("{} is not ready:\n{}", self.name, self.log_tail());
-                    return Err(error.context(context));
-                }
-                Err(_) => bail!("{} does not answer:\n{}", self.name, self.log_tail()),
+                Ok(Err(error)) => last = error,
+                Err(_) => {}
             }
+            if Instant::now() >= give_up {
+                let context = format!("{} is not ready, its log ends:\n{}", self.name, self.log_tail());
+                return Err(last.context(context));
+            }
+            sleep(POLL).await;
         }
     }
 
@@ -259,6 +260,17 @@ mod tests {
             .await
             .unwrap_err();
         assert!(error.to_string().contains("out of luck"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_becomes_ready_shows_why_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = shell(directory.path(), "sleep 1000");
+        let error = process
+            .wait_until_ready(Duration::from_millis(100), || async { bail!("still warming up") })
+            .await
+            .unwrap_err();
+        assert!(format!("{error:#}").contains("still warming up"), "{error:#}");
     }
 
     #[tokio::test]

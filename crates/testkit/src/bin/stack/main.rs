@@ -2,7 +2,7 @@
 //!
 //! `stack up` starts MariaDB, RabbitMQ, MongoDB and a mail sink on private ports, then the services beside this program,
 //! and leaves them running; `stack down` stops exactly those; `stack status` shows them. Everything they write is in
-//! `.stack/` of the workspace, which the next `up` begins anew.
+//! `.stack/` of the workspace, or the directory named, which the next `up` begins anew.
 
 mod down;
 mod mail_sink;
@@ -12,7 +12,7 @@ mod up;
 
 use std::fmt::Display;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use record::Record;
@@ -26,13 +26,17 @@ const NOT_RUNNING: u8 = 3;
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let usual = workspace_root().join(".stack");
     let outcome = match arguments[..] {
-        ["up"] => up::up(&directory()).await,
-        ["down"] => down::down(&directory()).await,
-        ["status"] => status(),
+        ["up"] => up::up(&usual).await,
+        ["up", directory] => up::up(directory.as_ref()).await,
+        ["down"] => down::down(&usual).await,
+        ["down", directory] => down::down(directory.as_ref()).await,
+        ["status"] => status(&usual),
+        ["status", directory] => status(directory.as_ref()),
         ["mail-sink", port, directory] => mail_sink::run(port, directory.as_ref()).await,
         _ => {
-            complain("usage: stack up|down|status");
+            complain("usage: stack up|down|status [DIRECTORY]");
             Ok(ExitCode::from(WRONG_USAGE))
         }
     };
@@ -42,8 +46,8 @@ async fn main() -> ExitCode {
     })
 }
 
-fn status() -> anyhow::Result<ExitCode> {
-    let Some(record) = Record::read(&directory())? else {
+fn status(directory: &Path) -> anyhow::Result<ExitCode> {
+    let Some(record) = Record::read(directory)? else {
         say("the stack is not running");
         return Ok(ExitCode::from(NOT_RUNNING));
     };
@@ -53,10 +57,6 @@ fn status() -> anyhow::Result<ExitCode> {
     }
     let all_run = record.processes.iter().all(record::Process::is_alive);
     Ok(ExitCode::from(if all_run { 0 } else { NOT_RUNNING }))
-}
-
-fn directory() -> PathBuf {
-    workspace_root().join(".stack")
 }
 
 /// One line for the person who called. A reader that went away is no reason to stop half-way.

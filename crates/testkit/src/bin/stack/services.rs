@@ -5,9 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use testkit::servers::{ServerProcess, free_port, random_hexadecimal};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// What a service may know of the caller's environment; the rest could be meant for another deployment.
@@ -82,7 +85,8 @@ impl Surroundings {
             .stderr(std::process::Stdio::piped());
         let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
         if let Some(mut input) = child.stdin.take() {
-            input.write_all(format!("{password}\n").as_bytes()).await?;
+            // A program that ends without reading says why itself.
+            input.write_all(format!("{password}\n").as_bytes()).await.ok();
         }
         let output = child.wait_with_output().await?;
         ensure!(
@@ -170,19 +174,8 @@ fn local(port: u16) -> String {
 }
 
 async fn is_ready(address: &str) -> anyhow::Result<()> {
-    use hyper::client::conn::http1::handshake;
-    let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = handshake(hyper_util::rt::TokioIo::new(stream)).await?;
-    let request = hyper::Request::get("/readyz")
-        .header(hyper::header::HOST, address)
-        .body(http_body_util::Empty::<bytes::Bytes>::new())?;
-    let response = tokio::select! {
-        response = sender.send_request(request) => response?,
-        ended = connection => {
-            ended?;
-            anyhow::bail!("the connection ended without an answer");
-        }
-    };
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let response = client.get(format!("http://{address}/readyz").parse()?).await?;
     ensure!(response.status().is_success(), "/readyz says {}", response.status());
     Ok(())
 }

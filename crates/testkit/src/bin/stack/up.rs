@@ -27,11 +27,12 @@ const SINK_DEADLINE: Duration = Duration::from_secs(30);
 /// When anything fails, or this program is killed, everything started so far is killed too.
 pub(crate) async fn up(directory: &Path) -> anyhow::Result<ExitCode> {
     create_dir_all(directory)?;
+    let directory = &directory.canonicalize()?;
     let lock = File::create(directory.join("lock"))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => bail!("another `make stack` is at work"),
-        Err(TryLockError::Error(error)) => return Err(error).context("cannot lock .stack"),
+        Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the directory"),
     }
     if let Some(record) = Record::read(directory)? {
         let ended: Vec<&str> = names(&record, |process| !process.is_alive());

@@ -20,6 +20,7 @@ readonly SERVER_UNITS='mariadb.service mariadb.socket mariadb-extra.socket mysql
 readonly SERVER_SCRIPTS='/etc/init.d/mariadb /etc/init.d/rabbitmq-server'
 
 say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 refuse() { printf 'error: %s\n' "$*" >&2; exit "$WRONG_USAGE"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 any_file() { local path; for path in "$@"; do [ ! -e "$path" ] || return 0; done; return 1; }
@@ -102,8 +103,7 @@ apt() { # what apt-get shall do, and last the file that takes its chatter, shown
   set -- "${@:1:$#-1}"
   if ! DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=600 "$@" >"$log" 2>&1 </dev/null; then
     cat "$log" >&2
-    printf 'error: apt-get %s failed\n' "$1" >&2
-    exit 1
+    fail "apt-get $1 failed"
   fi
 }
 
@@ -203,7 +203,11 @@ main() {
   have cargo || refuse "Rust is missing: install a stable toolchain, $(rust_version) or newer, with rustup"
 
   mapfile -t packages < <(missing_packages "$profile")
-  [ "${#packages[@]}" -eq 0 ] || install_packages "${packages[@]}"
+  if [ "${#packages[@]}" -ne 0 ]; then
+    install_packages "${packages[@]}"
+    mapfile -t packages < <(missing_packages "$profile")
+    [ "${#packages[@]}" -eq 0 ] || fail "installed, and still not found: ${packages[*]}"
+  fi
   [ "$profile" != run ] || return 0
 
   if ! environment_complete || ! mongod_found || { [ "$profile" = check ] && ! cargo_deny_found; }; then

@@ -59,11 +59,6 @@ impl Input {
         watch.check()?;
         let mut demuxer = match opened {
             Ok(demuxer) => demuxer,
-            Err(ff::Error::Other {
-                errno: ff::error::ENOMEM,
-            }) => {
-                return Err(ConvertError::internal("opening", ff::Error::from(-ff::error::ENOMEM)));
-            }
             Err(error) => {
                 tracing::debug!(%error, "the source does not open");
                 return Err(match allowed::begins_like_media(&start) {
@@ -162,15 +157,20 @@ impl Input {
 
     /// Gives the decoder the next packet, or tells it that there are no more.
     fn feed(&mut self) -> Result<(), ConvertError> {
-        let mut packet = ff::Packet::empty();
         loop {
+            let mut packet = ff::Packet::empty();
             let read = packet.read(&mut self.demuxer);
             self.watch.check()?;
             if !self.watch.goes_on() {
                 return self.watch.check();
             }
             match read {
-                Ok(()) if packet.stream() != self.stream_index => {}
+                Ok(()) if packet.stream() != self.stream_index => {
+                    // A stream that appeared only now, as they do in broadcasts.
+                    if let Some(mut stream) = self.demuxer.stream_mut(packet.stream()) {
+                        raw::discard(&mut stream);
+                    }
+                }
                 Ok(()) => {
                     if self.decoder.send_packet(&packet).is_err() {
                         self.errors += 1;
@@ -293,10 +293,8 @@ fn open_decoder(stream: &Stream<'_>) -> Result<ff::decoder::Audio, ConvertError>
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
     let opened = decoder.open_as(codec).and_then(|opened| opened.audio());
-    opened.map_err(|error| match error {
-        ff::Error::Other {
-            errno: ff::error::ENOMEM,
-        } => ConvertError::internal("opening the decoder", error),
-        _ => Verdict::Damaged.into(),
+    opened.map_err(|error| {
+        tracing::debug!(%error, codec = codec.name(), "the decoder does not open");
+        Verdict::Damaged.into()
     })
 }

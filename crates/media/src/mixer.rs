@@ -57,11 +57,20 @@ impl Shape {
     }
 }
 
+/// A resampler, and what it was made for.
+struct Prepared {
+    /// Of the frames it is for.
+    shape: Shape,
+    /// What they are said to be: their own layout, or the usual one of that many channels.
+    layout: ChannelLayout,
+    resampler: Resampler,
+}
+
 /// Resamples and mixes down with libswresample; its input may change shape at any frame, its output never does.
 pub(crate) struct Mixer {
     output_layout: ChannelLayout,
     output_rate_hz: u32,
-    resampler: Option<(Shape, Resampler)>,
+    resampler: Option<Prepared>,
     mixed: frame::Audio,
     capacity: usize,
     left: Vec<f32>,
@@ -95,20 +104,24 @@ impl Mixer {
         shape: Shape,
         consume: &mut dyn FnMut(Block<'_>) -> Result<(), ConvertError>,
     ) -> Result<(), ConvertError> {
-        if self.resampler.as_ref().is_none_or(|(current, _)| *current != shape) {
+        let changed = |prepared: &Prepared| prepared.shape != shape;
+        if self.resampler.as_ref().is_some_and(changed) {
             self.finish(consume)?;
-            self.resampler = Some((shape, self.resampler_for(shape)?));
         }
-        // The resampler compares each frame with what it was made for, and knows no unordered channels.
-        frame.set_channel_layout(shape.layout);
         let samples = frame.samples() as u64 * u64::from(self.output_rate_hz);
         let expected = usize::try_from(samples / u64::from(shape.rate_hz)).unwrap_or(usize::MAX);
         self.reserve(expected.saturating_add(256));
-        if let Some((_, resampler)) = &mut self.resampler {
-            resampler
-                .run(frame, &mut self.mixed)
-                .map_err(|error| ConvertError::internal("resampling", error))?;
-        }
+        let mut prepared = match self.resampler.take() {
+            Some(prepared) => prepared,
+            None => self.prepare(shape)?,
+        };
+        // The resampler compares each frame with what it was made for, and knows no unordered channels.
+        frame.set_channel_layout(prepared.layout);
+        prepared
+            .resampler
+            .run(frame, &mut self.mixed)
+            .map_err(|error| ConvertError::internal("resampling", error))?;
+        self.resampler = Some(prepared);
         self.hand_on(consume)
     }
 
@@ -120,7 +133,7 @@ impl Mixer {
         &mut self,
         consume: &mut dyn FnMut(Block<'_>) -> Result<(), ConvertError>,
     ) -> Result<(), ConvertError> {
-        let Some((_, mut resampler)) = self.resampler.take() else {
+        let Some(Prepared { mut resampler, .. }) = self.resampler.take() else {
             return Ok(());
         };
         loop {
@@ -135,17 +148,33 @@ impl Mixer {
         }
     }
 
-    fn resampler_for(&self, shape: Shape) -> Result<Resampler, ConvertError> {
-        Resampler::get_with(
-            shape.format,
-            shape.layout,
-            shape.rate_hz,
-            PLANAR_FLOAT,
-            self.output_layout,
-            self.output_rate_hz,
-            mixing_options(shape.format),
-        )
-        .map_err(|error| ConvertError::internal("preparing the resampler", error))
+    /// # Errors
+    /// Nothing can be made of such samples.
+    fn prepare(&self, shape: Shape) -> Result<Prepared, Verdict> {
+        let usual = ChannelLayout::default(shape.layout.channels());
+        for layout in [shape.layout, usual] {
+            let made = Resampler::get_with(
+                shape.format,
+                layout,
+                shape.rate_hz,
+                PLANAR_FLOAT,
+                self.output_layout,
+                self.output_rate_hz,
+                mixing_options(shape.format),
+            );
+            match made {
+                Ok(resampler) => {
+                    return Ok(Prepared {
+                        shape,
+                        layout,
+                        resampler,
+                    });
+                }
+                // Some orders of channels have no rule for mixing down, such as a lone subwoofer.
+                Err(error) => tracing::debug!(%error, "this order of channels cannot be mixed"),
+            }
+        }
+        Err(Verdict::Damaged)
     }
 
     /// Makes room for that many samples in `mixed`.
@@ -191,4 +220,81 @@ fn copy_finite(samples: &[f32], into: &mut Vec<f32>) {
             sample.clamp(-LOUDEST, LOUDEST)
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame_of(layout: ChannelLayout, rate_hz: u32, value: f32) -> frame::Audio {
+        let mut frame = frame::Audio::new(PLANAR_FLOAT, 4800, layout);
+        frame.set_rate(rate_hz);
+        for plane in 0..frame.planes() {
+            frame.plane_mut::<f32>(plane).fill(value);
+        }
+        frame
+    }
+
+    /// Mixes frames to 48 kHz stereo, and gives the left samples.
+    fn mixed(frames: impl IntoIterator<Item = frame::Audio>) -> Vec<f32> {
+        let mut mixer = Mixer::new(false, 48_000);
+        let mut left = Vec::new();
+        let mut collect = |block: Block<'_>| {
+            assert_eq!(block.right.map(<[f32]>::len), Some(block.left.len()));
+            left.extend_from_slice(block.left);
+            Ok(())
+        };
+        for mut frame in frames {
+            let shape = Shape::of(&frame, 8).unwrap().unwrap();
+            mixer.push(&mut frame, shape, &mut collect).unwrap();
+        }
+        mixer.finish(&mut collect).unwrap();
+        left
+    }
+
+    #[test]
+    fn a_change_of_rate_and_channels_midway_loses_no_time() {
+        let left = mixed([
+            frame_of(ChannelLayout::STEREO, 48_000, 0.5),
+            frame_of(ChannelLayout::MONO, 24_000, 0.5),
+            frame_of(ChannelLayout::_5POINT1, 96_000, 0.1),
+            frame_of(ChannelLayout::STEREO, 48_000, 0.5),
+        ]);
+        let expected = 4800 + 9600 + 2400 + 4800;
+        assert!(left.len().abs_diff(expected) <= 4, "{}", left.len());
+        assert!((left[2400] - 0.5).abs() < 1e-3 && (left[left.len() - 100] - 0.5).abs() < 1e-3);
+    }
+
+    #[test]
+    fn an_order_of_channels_without_a_rule_is_taken_for_the_usual_one() {
+        let left = mixed([frame_of(ChannelLayout::LOW_FREQUENCY, 48_000, 0.5)]);
+        assert_eq!(left.len(), 4800);
+        assert!(left[100] > 0.3);
+    }
+
+    #[test]
+    fn what_is_no_sound_is_replaced() {
+        for (value, expected) in [
+            (f32::NAN, 0.0),
+            (f32::INFINITY, LOUDEST),
+            (f32::NEG_INFINITY, -LOUDEST),
+            (0.25, 0.25),
+        ] {
+            let left = mixed([frame_of(ChannelLayout::STEREO, 48_000, value)]);
+            assert!(left.iter().all(|sample| *sample == expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn too_many_channels_are_refused_and_an_impossible_rate_is_skipped() {
+        let surround = frame_of(ChannelLayout::_5POINT1, 48_000, 0.0);
+        assert_eq!(
+            Shape::of(&surround, 5).err(),
+            Some(Verdict::TooManyChannels { channels: 6, limit: 5 })
+        );
+        for rate_hz in [0, 1, 999, 2_000_000_000] {
+            let frame = frame_of(ChannelLayout::STEREO, rate_hz, 0.0);
+            assert!(Shape::of(&frame, 8).unwrap().is_none(), "{rate_hz}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Every kind of file converts as the `ffmpeg` command converts it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 
 use media::{ConvertError, Settings, Source};
@@ -116,4 +116,18 @@ fn a_misleading_file_name_changes_nothing() {
         };
         assert!(convert_file(&path, &settings).unwrap().bytes == plain.bytes, "{name}");
     }
+}
+
+#[test]
+fn a_file_whose_rate_and_channels_change_midway_keeps_its_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let (second, joined) = (folder.path().join("second.aac"), folder.path().join("joined.aac"));
+    testkit::media::ffmpeg(
+        "-f lavfi -i sine=440:sample_rate=22050:duration=2 -ac 1 -c:a aac",
+        &second,
+    );
+    let mut bytes = fs::read(testkit::media::sample("aac-adts")).unwrap();
+    bytes.extend(fs::read(second).unwrap());
+    fs::write(&joined, bytes).unwrap();
+    assert_converts_like_ffmpeg(&joined);
 }

@@ -17,9 +17,7 @@ pub struct Address(String);
 
 /// The text cannot be an account's address.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "not an address: expected 1 to 255 bytes without control characters or white space at the ends"
-)]
+#[error("not an address: expected 1 to 255 bytes without control characters or white space at the ends")]
 pub struct InvalidAddress;
 
 impl Address {

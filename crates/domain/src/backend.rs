@@ -1,6 +1,7 @@
 //! A URL whose scheme chooses a port's adapter.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use url::Url;
@@ -20,6 +21,15 @@ pub struct BackendUrl {
 pub struct InvalidBackendUrl;
 
 impl BackendUrl {
+    /// The URL of something on this machine's disk, such as `sqlite:data/jobs.db`. The path may hold any character but
+    /// `?`; what is not UTF-8 is replaced.
+    pub fn from_path(scheme: &str, path: &Path) -> Self {
+        Self {
+            scheme: scheme.to_ascii_lowercase(),
+            text: format!("{scheme}:{}", path.display()),
+        }
+    }
+
     /// The part before the colon, in lower case.
     pub fn scheme(&self) -> &str {
         &self.scheme
@@ -62,12 +72,7 @@ impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Url::parse(&self.text) {
             Ok(url) if url.has_host() => {
-                write!(
-                    f,
-                    "{}://{}",
-                    self.scheme,
-                    url.host_str().unwrap_or_default()
-                )?;
+                write!(f, "{}://{}", self.scheme, url.host_str().unwrap_or_default())?;
                 url.port().map_or(Ok(()), |port| write!(f, ":{port}"))?;
                 f.write_str(url.path())
             }

@@ -30,8 +30,7 @@ impl Fid {
     #[expect(clippy::new_without_default, reason = "each call gives another value")]
     pub fn new() -> Self {
         static PROCESS: LazyLock<[u8; 5]> = LazyLock::new(rand::random);
-        static COUNTER: LazyLock<AtomicU32> =
-            LazyLock::new(|| AtomicU32::new(rand::random::<u32>() >> 8));
+        static COUNTER: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(rand::random::<u32>() >> 8));
 
         let seconds = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)

@@ -117,10 +117,7 @@ impl JobState {
 
     /// No worker will change it any more.
     pub const fn is_final(self) -> bool {
-        matches!(
-            self,
-            Self::Done | Self::Failed | Self::Dead | Self::Cancelled
-        )
+        matches!(self, Self::Done | Self::Failed | Self::Dead | Self::Cancelled)
     }
 }
 
@@ -261,17 +258,11 @@ mod tests {
     #[test]
     fn names_in_records_and_in_json_are_the_same() {
         for state in JobState::ALL {
-            assert_eq!(
-                serde_json::to_string(&state).unwrap(),
-                format!("\"{state}\"")
-            );
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
             assert_eq!(state.as_str().parse::<JobState>().unwrap(), state);
         }
         for code in ReasonCode::ALL {
-            assert_eq!(
-                serde_json::to_string(&code).unwrap(),
-                format!("\"{}\"", code.as_str())
-            );
+            assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{}\"", code.as_str()));
             assert_eq!(ReasonCode::parse(code.as_str()), Some(code));
         }
     }

@@ -26,8 +26,7 @@ mod tests {
 
     #[test]
     fn the_body_is_the_original_systems() {
-        let body =
-            r#"{"video_fid":"64b7f3a2c9e77b0001a1b2c3","mp3_fid":null,"username":"a@email.com"}"#;
+        let body = r#"{"video_fid":"64b7f3a2c9e77b0001a1b2c3","mp3_fid":null,"username":"a@email.com"}"#;
         let message: JobMessage = serde_json::from_str(body).unwrap();
         assert_eq!(message.mp3_fid, None);
         assert_eq!(serde_json::to_string(&message).unwrap(), body);
@@ -42,8 +41,6 @@ mod tests {
 
     #[test]
     fn a_body_without_a_valid_fid_is_not_a_message() {
-        assert!(
-            serde_json::from_str::<JobMessage>(r#"{"video_fid":"x","username":"a@b"}"#).is_err()
-        );
+        assert!(serde_json::from_str::<JobMessage>(r#"{"video_fid":"x","username":"a@b"}"#).is_err());
     }
 }

@@ -8,16 +8,12 @@ use serde::{Deserialize, Serialize};
 /// The MP3 bitrates both parameters and defaults are taken from, in kbit/s.
 ///
 /// Source: ISO/IEC 11172-3 table 2.4.2.3, layer III.
-pub const BITRATES_KBPS: [u16; 14] = [
-    32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
-];
+pub const BITRATES_KBPS: [u16; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
 
 /// The sample rates MP3 can have, in Hz.
 ///
 /// Source: ISO/IEC 11172-3 (32 to 48 kHz), ISO/IEC 13818-3 (16 to 24 kHz), and the "MPEG 2.5" extension (8 to 12 kHz).
-pub const SAMPLE_RATES_HZ: [u32; 9] = [
-    8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000,
-];
+pub const SAMPLE_RATES_HZ: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
 /// How the MP3 spends its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +77,7 @@ pub struct InvalidOption {
 
 impl OptionName {
     /// Every option, in the order of `--help`.
-    pub const ALL: [Self; 5] = [
-        Self::Vbr,
-        Self::Bitrate,
-        Self::Quality,
-        Self::Channels,
-        Self::Rate,
-    ];
+    pub const ALL: [Self; 5] = [Self::Vbr, Self::Bitrate, Self::Quality, Self::Channels, Self::Rate];
 
     /// The option of that name, if there is one.
     pub fn parse(name: &str) -> Option<Self> {
@@ -107,13 +97,7 @@ impl OptionName {
 
     /// The values the option accepts, as half a sentence.
     pub fn expected(self) -> String {
-        let list = |values: &[u32]| {
-            values
-                .iter()
-                .map(u32::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let list = |values: &[u32]| values.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         match self {
             Self::Vbr => "0 (best) to 9 (smallest), and no `bitrate` beside it".to_owned(),
             Self::Bitrate => format!("one of {} kbit/s", list(&BITRATES_KBPS.map(u32::from))),
@@ -159,16 +143,12 @@ impl Options {
         let small = u8::try_from(value).ok();
         match name {
             OptionName::Vbr => self.vbr = Some(small.filter(|v| *v <= 9).ok_or(name.invalid())?),
-            OptionName::Quality => {
-                self.quality = Some(small.filter(|q| *q <= 9).ok_or(name.invalid())?)
-            }
+            OptionName::Quality => self.quality = Some(small.filter(|q| *q <= 9).ok_or(name.invalid())?),
             OptionName::Channels => {
                 self.channels = Some(small.filter(|n| matches!(n, 1 | 2)).ok_or(name.invalid())?);
             }
             OptionName::Bitrate => {
-                let kbps = BITRATES_KBPS
-                    .into_iter()
-                    .find(|kbps| u32::from(*kbps) == value);
+                let kbps = BITRATES_KBPS.into_iter().find(|kbps| u32::from(*kbps) == value);
                 self.bitrate = Some(kbps.ok_or(name.invalid())?);
             }
             OptionName::Rate => {

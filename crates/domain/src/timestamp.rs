@@ -49,9 +49,7 @@ impl TryFrom<String> for Timestamp {
 
     fn try_from(text: String) -> Result<Self, time::error::Parse> {
         let nanoseconds = OffsetDateTime::parse(&text, &Rfc3339)?.unix_timestamp_nanos();
-        Ok(Self(
-            i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX),
-        ))
+        Ok(Self(i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX)))
     }
 }
 

@@ -145,7 +145,7 @@ pub fn operations_router(readiness: Arc<Readiness>, metrics: Metrics) -> Router 
     router(readiness).route("/metrics", scrape)
 }
 
-/// Serves the operations port on `life`.
+/// Serves the operations port on `life` and says where it is open.
 ///
 /// # Errors
 /// The address cannot be listened to.
@@ -154,15 +154,16 @@ pub async fn serve(
     readiness: Readiness,
     metrics: Metrics,
     life: &Lifecycle,
-) -> std::io::Result<()> {
+) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
-    tracing::info!(address = %listener.local_addr()?, "operations port is open");
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "operations port is open");
     life.spawn(http::serve(
         listener,
         operations_router(Arc::new(readiness), metrics),
         life.clone(),
     ));
-    Ok(())
+    Ok(address)
 }
 
 async fn readyz(State(readiness): State<Arc<Readiness>>, RawQuery(query): RawQuery) -> Response {

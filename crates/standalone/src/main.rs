@@ -1,2 +1,106 @@
-//! standalone
-fn main() {}
+//! The `mp3converter` binary: the suite in one process, and its tools.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use domain::BackendUrl;
+use runtime::settings::{self, EXIT_DATA, EXIT_TROUBLE, EXIT_USAGE};
+use runtime::telemetry::{self, LogFormat};
+use standalone::{ConvertCommand, ConvertCommandError, DataDir, ServeSettings, StoreSettings};
+
+/// Turns uploaded videos into MP3s and tells their owners.
+#[derive(Parser)]
+#[command(version, name = "mp3converter")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole suite in this process (the default).
+    Serve(Box<ServeSettings>),
+    /// Convert one file, without any service.
+    Convert(ConvertCommand),
+    /// Keep the accounts.
+    User {
+        #[command(flatten)]
+        stores: StoreSettings,
+        #[command(subcommand)]
+        command: auth::users_command::UserCommand,
+    },
+    /// Look at jobs, and replay those that failed or died.
+    Jobs {
+        #[command(flatten)]
+        stores: StoreSettings,
+        #[command(subcommand)]
+        command: gateway::JobsCommand,
+    },
+    /// Check what the suite needs, and say what to do about what is missing.
+    Doctor(StoreSettings),
+}
+
+fn main() -> ExitCode {
+    runtime::install_tls_provider();
+    let cli: Cli = settings::parse_or_command("serve");
+    if let Command::Convert(command) = &cli.command {
+        return convert(command);
+    }
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Err(error) => say(EXIT_TROUBLE, &error),
+    }
+}
+
+async fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Serve(serve) => {
+            telemetry::init(serve.log_format);
+            standalone::run_serve(*serve).await
+        }
+        Command::Convert(command) => convert(&command),
+        Command::User { stores, command } => {
+            telemetry::init(LogFormat::Text);
+            let users = adapters::users::connect(&below(&stores, StoreSettings::users));
+            let users = users.unwrap_or_else(|error| settings::refuse(settings::chain(&error)));
+            auth::users_command::run(command, users).await
+        }
+        Command::Jobs { stores, command } => {
+            telemetry::init(LogFormat::Text);
+            let jobs = adapters::jobs::connect(&below(&stores, StoreSettings::jobs));
+            let jobs = jobs.unwrap_or_else(|error| settings::refuse(settings::chain(&error)));
+            match gateway::run_jobs_command(command, jobs, &mut std::io::stdout()).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => say(EXIT_TROUBLE, &error),
+            }
+        }
+        Command::Doctor(stores) => standalone::run_doctor(&stores).await,
+    }
+}
+
+/// The URL of a store that may lie in the data directory, which is made when it is missing.
+fn below(stores: &StoreSettings, url: impl Fn(&StoreSettings, &DataDir) -> BackendUrl) -> BackendUrl {
+    let data = DataDir::open(&stores.data_dir).unwrap_or_else(|error| settings::refuse(settings::chain(&error)));
+    url(stores, &data)
+}
+
+fn convert(command: &ConvertCommand) -> ExitCode {
+    match command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let status = match &error {
+                ConvertCommandError::Verdict(_) => EXIT_DATA,
+                ConvertCommandError::Option(_) | ConvertCommandError::Input { .. } => EXIT_USAGE,
+                ConvertCommandError::Output { .. } | ConvertCommandError::Engine(_) => EXIT_TROUBLE,
+            };
+            say(status, &error)
+        }
+    }
+}
+
+/// One sentence on standard error, and the status.
+#[expect(clippy::print_stderr, reason = "a command's last word to its caller")]
+fn say(status: u8, error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("mp3converter: {}", settings::chain(error));
+    ExitCode::from(status)
+}

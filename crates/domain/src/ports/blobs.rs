@@ -94,35 +94,20 @@ pub trait BlobStore: Send + Sync {
     ///
     /// Fetches only the chunks the range touches, in pieces of at most a few MiB whatever the range; memory does not
     /// depend on it. Dropping the stream stops the fetching.
-    async fn read(
-        &self,
-        bucket: Bucket,
-        id: Fid,
-        range: Range<u64>,
-    ) -> Result<Option<BlobStream>, PortError>;
+    async fn read(&self, bucket: Bucket, id: Fid, range: Range<u64>) -> Result<Option<BlobStream>, PortError>;
 
     /// Removes a file and every part of it, finished or not. Removing what is not there is fine.
     async fn delete(&self, bucket: Bucket, id: Fid) -> Result<(), PortError>;
 
     /// At most `limit` finished files with our `metadata.writer`, in the order of their ids, those after `after`.
-    async fn list_ours(
-        &self,
-        bucket: Bucket,
-        after: Option<Fid>,
-        limit: u32,
-    ) -> Result<Vec<Blob>, PortError>;
+    async fn list_ours(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Blob>, PortError>;
 
     /// How many finished files there are, whoever wrote them.
     async fn count(&self, bucket: Bucket) -> Result<u64, PortError>;
 
     /// At most `limit` ids that have parts but no finished file, in ascending order, those after `after`: uploads in
     /// flight, and what crashes left behind.
-    async fn list_unfinished(
-        &self,
-        bucket: Bucket,
-        after: Option<Fid>,
-        limit: u32,
-    ) -> Result<Vec<Fid>, PortError>;
+    async fn list_unfinished(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Fid>, PortError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), PortError>;

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{
-    Address, Bucket, Fid, Job, JobId, JobMessage, JobState, Mp3, Options, PortError, Reason,
-    VerdictKind,
-};
+use crate::{Address, Bucket, Fid, Job, JobId, JobMessage, JobState, Mp3, Options, PortError, Reason, VerdictKind};
 
 /// What a worker does to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,11 +181,7 @@ pub trait JobStore: Send + Sync {
 
     /// At most `limit` jobs whose announcement is owed since at least ten seconds, oldest first: `queued` for
     /// `Video`, `done` for `Mp3`.
-    async fn unannounced(
-        &self,
-        announcement: Announcement,
-        limit: u32,
-    ) -> Result<Vec<Job>, PortError>;
+    async fn unannounced(&self, announcement: Announcement, limit: u32) -> Result<Vec<Job>, PortError>;
 
     /// The broker confirmed it.
     async fn mark_announced(&self, id: JobId, announcement: Announcement) -> Result<(), PortError>;

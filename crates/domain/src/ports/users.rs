@@ -21,12 +21,7 @@ pub trait UserStore: Send + Sync {
 
     /// Replaces a stored password by its hash, tokens stay valid. Does nothing and answers false when the stored
     /// value is no longer `stored`.
-    async fn rehash(
-        &self,
-        email: &Address,
-        stored: &str,
-        password_hash: &str,
-    ) -> Result<bool, PortError>;
+    async fn rehash(&self, email: &Address, stored: &str, password_hash: &str) -> Result<bool, PortError>;
 
     /// Disables the account and voids its tokens, or enables it again; false when there is no such account.
     async fn set_disabled(&self, email: &Address, disabled: bool) -> Result<bool, PortError>;

@@ -1,0 +1,226 @@
+//! `mp3converter convert IN OUT`: one file, no services.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read, Seek as _, SeekFrom, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use domain::{OptionName, Options};
+use indicatif::{ProgressBar, ProgressStyle};
+use media::{ConvertError, Source};
+use tempfile::NamedTempFile;
+
+/// Converts one file.
+///
+/// OUT is written beside itself and put in place when it is complete; on failure an old OUT stays as it was.
+#[derive(Debug, Args)]
+pub struct ConvertCommand {
+    /// The video or audio file; `-` is standard input.
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The MP3; `-` is standard output.
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Variable bitrate, 0 (best) to 9 (smallest); the default is 2.
+    #[arg(long, value_name = "N", conflicts_with = "bitrate", value_parser = value_of(OptionName::Vbr))]
+    vbr: Option<String>,
+    /// Constant bitrate in kbit/s, 32 to 320.
+    #[arg(long, value_name = "KBPS", value_parser = value_of(OptionName::Bitrate))]
+    bitrate: Option<String>,
+    /// LAME's effort, 0 (slowest, best) to 9.
+    #[arg(long, value_name = "N", value_parser = value_of(OptionName::Quality))]
+    quality: Option<String>,
+    /// 1 (mono) or 2 (stereo).
+    #[arg(long, value_name = "N", value_parser = value_of(OptionName::Channels))]
+    channels: Option<String>,
+    /// Sample rate in Hz, 8000 to 48000.
+    #[arg(long, value_name = "HZ", value_parser = value_of(OptionName::Rate))]
+    rate: Option<String>,
+}
+
+/// Why a conversion on the command line failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertCommandError {
+    /// The media is at fault: the verdict is for the user.
+    #[error("{0}")]
+    Verdict(media::Verdict),
+    /// IN cannot be read.
+    #[error("cannot read `{path}`")]
+    Input {
+        /// What was to be read.
+        path: String,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// OUT cannot be written.
+    #[error("cannot write `{path}`")]
+    Output {
+        /// What was to be written.
+        path: String,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The options exclude each other.
+    #[error(transparent)]
+    Option(#[from] domain::InvalidOption),
+    /// The engine failed.
+    #[error("the conversion failed")]
+    Engine(#[source] ConvertError),
+}
+
+/// Accepts what `Options` accepts, so that the command line and a form field mean the same.
+fn value_of(name: OptionName) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let checked = Options::default().set(name, text);
+        checked
+            .map(|()| text.to_owned())
+            .map_err(|_| format!("expected {}", name.expected()))
+    }
+}
+
+impl ConvertCommand {
+    /// Converts, with a progress bar on a terminal.
+    ///
+    /// # Errors
+    /// See [`ConvertCommandError`]; OUT is untouched then.
+    pub fn run(&self) -> Result<(), ConvertCommandError> {
+        let settings = self.settings()?;
+        let source = self.open()?;
+        let output_error = |source| ConvertCommandError::Output {
+            path: self.output.display().to_string(),
+            source,
+        };
+        let mut sink = self.scratch().map_err(output_error)?;
+
+        let bar = progress_bar();
+        let moving_bar = bar.clone();
+        let converted = media::convert(
+            source,
+            sink.as_file_mut(),
+            &settings,
+            move |progress: media::Progress| {
+                moving_bar.set_position(permille(progress.share()));
+                ControlFlow::Continue(())
+            },
+        )
+        .map_err(|error| match error {
+            ConvertError::Verdict(verdict) => ConvertCommandError::Verdict(verdict),
+            ConvertError::Read(source) => ConvertCommandError::Input {
+                path: self.input.display().to_string(),
+                source,
+            },
+            ConvertError::Write(source) => output_error(source),
+            other => ConvertCommandError::Engine(other),
+        })?;
+        sink.as_file_mut()
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| sink.as_file_mut().write_all(&converted.head))
+            .map_err(output_error)?;
+        self.put_in_place(sink).map_err(output_error)?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    fn settings(&self) -> Result<media::Settings, ConvertCommandError> {
+        let mut options = Options::default();
+        let given = [
+            (OptionName::Vbr, &self.vbr),
+            (OptionName::Bitrate, &self.bitrate),
+            (OptionName::Quality, &self.quality),
+            (OptionName::Channels, &self.channels),
+            (OptionName::Rate, &self.rate),
+        ];
+        for (name, text) in given {
+            if let Some(text) = text {
+                options.set(name, text)?;
+            }
+        }
+        let filename = self.input.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(converter::media_settings(&options.validated()?, filename))
+    }
+
+    /// The input as something that can seek: containers keep their index at either end, so a pipe is spooled.
+    fn open(&self) -> Result<Source, ConvertCommandError> {
+        let error = |source| ConvertCommandError::Input {
+            path: self.input.display().to_string(),
+            source,
+        };
+        if is_dash(&self.input) {
+            return spooled_stdin().map(|file| Source::seekable(file)).map_err(error);
+        }
+        let file = File::open(&self.input).map_err(error)?;
+        if file.metadata().map_err(error)?.is_dir() {
+            return Err(error(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        Ok(Source::seekable(file))
+    }
+
+    /// A file to write to: beside OUT, so that it can be renamed; anywhere for standard output.
+    fn scratch(&self) -> io::Result<NamedTempFile> {
+        if is_dash(&self.output) {
+            return NamedTempFile::new();
+        }
+        let directory = match self.output.parent() {
+            Some(directory) if !directory.as_os_str().is_empty() => directory,
+            _ => Path::new("."),
+        };
+        tempfile::Builder::new()
+            .prefix(".mp3converter-")
+            .suffix(".part")
+            .tempfile_in(directory)
+    }
+
+    fn put_in_place(&self, mut sink: NamedTempFile) -> io::Result<()> {
+        if is_dash(&self.output) {
+            sink.as_file_mut().seek(SeekFrom::Start(0))?;
+            io::copy(sink.as_file_mut(), &mut io::stdout().lock())?;
+            return Ok(());
+        }
+        sink.as_file().sync_all()?;
+        set_usual_mode(sink.as_file(), &self.output)?;
+        sink.persist(&self.output).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
+/// Gives the scratch file, which is private, the mode of the file it replaces, or the usual one.
+fn set_usual_mode(file: &File, output: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = match std::fs::metadata(output) {
+        Ok(old) => old.permissions().mode() & 0o777,
+        Err(_) => 0o644,
+    };
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+fn spooled_stdin() -> io::Result<File> {
+    let mut spool = tempfile::tempfile()?;
+    io::copy(&mut io::stdin().lock().by_ref(), &mut spool)?;
+    spool.seek(SeekFrom::Start(0))?;
+    Ok(spool)
+}
+
+fn progress_bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(1000);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent}% {eta} left") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+fn permille(share: f32) -> u64 {
+    (share.clamp(0.0, 1.0) * 1000.0) as u64
+}

@@ -22,13 +22,11 @@ const ENDED_BY_SIGNAL: i32 = 128;
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "a program's last word to its caller")]
 async fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    let separator = arguments.next();
-    let Some(program) = arguments
-        .next()
-        .filter(|_| separator.is_some_and(|first| first == "--"))
-    else {
-        eprintln!("usage: with-servers -- COMMAND [ARGUMENT]...");
+    // `cargo run` keeps the first `--` for itself.
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    arguments.next_if(|first| first == "--");
+    let Some(program) = arguments.next() else {
+        eprintln!("usage: with-servers [--] COMMAND [ARGUMENT]...");
         return ExitCode::from(WRONG_USAGE);
     };
     let mut command = Command::new(program);

@@ -39,6 +39,8 @@ impl MariaDbHome {
             .arg("--no-defaults")
             .arg(format!("--datadir={}", home.data().display()))
             .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
+            // A machine may be unable to look its own name up.
+            .arg("--force")
             .args(as_root())
             .kill_on_drop(true);
         let output = command
@@ -47,7 +49,8 @@ impl MariaDbHome {
             .context("cannot run mariadb-install-db: is mariadb-server installed?")?;
         anyhow::ensure!(
             output.status.success(),
-            "mariadb-install-db failed:\n{}",
+            "mariadb-install-db failed:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(home)

@@ -140,7 +140,9 @@ impl RabbitMqHome {
         }
         command
             .env("HOME", &self.directory)
-            .env("RABBITMQ_NODENAME", format!("mp3-{}@localhost", self.amqp_port))
+            .env("RABBITMQ_NODENAME", format!("mp3-{}@127.0.0.1", self.amqp_port))
+            // An address for a name, which needs no resolver; Erlang takes it for a long name.
+            .env("RABBITMQ_USE_LONGNAME", "true")
             .env("RABBITMQ_NODE_PORT", self.amqp_port.to_string())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())

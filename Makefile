@@ -20,7 +20,7 @@ test: ## Run all tests, against real servers started for it
 	@scripts/test.sh
 
 check: ## Format, lints, layers, licences and sources of dependencies
-	@scripts/setup.sh test
+	@scripts/setup.sh check
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@scripts/check-layers.sh

@@ -32,7 +32,11 @@ pub(super) async fn create(jobs: &Jobs) -> Result<(), Error> {
             doc! { "announcement": 1, "announcement_owed_at": 1, "_id": 1 },
             Some("announcement"),
         ),
-        index("by_mp3", doc! { "mp3_fid": 1 }, Some("mp3_fid")),
+        index(
+            "by_mp3",
+            doc! { "mp3_fid": 1, "created_at": 1, "_id": 1 },
+            Some("mp3_fid"),
+        ),
         index("by_attempt", doc! { "attempt_fids": 1 }, Some("attempt_fids")),
     ];
     jobs.create_indexes(models).await.map(drop)

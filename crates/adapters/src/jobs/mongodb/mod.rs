@@ -20,7 +20,7 @@ use domain::{
     Address, Announcement, Bucket, Claim, Fid, Job, JobId, JobMessage, JobState, JobStore, NewJob, PortError, Reason,
     Reference, Settlement, Step, Uploaded,
 };
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::Error;
 use mongodb::{Client, Collection};
 use tokio::sync::OnceCell;
@@ -65,13 +65,20 @@ impl MongoJobStore {
     }
 }
 
-/// Condition: each of these moments has come, or is absent.
-fn past(fields: &[String]) -> Document {
-    let conditions: Vec<Bson> = fields
-        .iter()
+/// The jobs that have the field `moment`, and for which it and `other`, where they have that, have come.
+fn come(moment: &str, other: Option<&str>) -> Document {
+    let conditions: Vec<Bson> = [Some(moment), other]
+        .into_iter()
+        .flatten()
         .map(|field| doc! { "$lte": [format!("${field}"), "$$NOW"] }.into())
         .collect();
-    doc! { "$expr": { "$and": conditions } }
+    doc! {
+        // Always true. Without a condition on its first key the server takes an index for its order only, and fetches
+        // each document in it to look at the moments.
+        "created_at": { "$gte": DateTime::from_millis(0) },
+        moment: { "$exists": true },
+        "$expr": { "$and": conditions },
+    }
 }
 
 /// The server's present, and this much more.

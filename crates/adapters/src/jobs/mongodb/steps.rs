@@ -7,7 +7,7 @@ use mongodb::options::ReturnDocument;
 
 use super::super::{LEASE, milliseconds, settlement_name, step_name};
 use super::record::{Record, fid, object_id, signed};
-use super::{ABSENT, Jobs, literal, now_plus, past, set};
+use super::{ABSENT, Jobs, come, literal, now_plus, set};
 
 /// What tells a claim from every other, for use in a task of its own.
 pub(super) struct Hold {
@@ -56,10 +56,8 @@ pub(super) fn owe_mail() -> Document {
 }
 
 pub(super) async fn claim(jobs: Jobs, step: Step, id: Option<JobId>) -> Result<Option<Claim>, Error> {
-    let due_at = field(step, "due_at");
     let lease_until = field(step, "lease_until");
-    let mut claimable = doc! { due_at.clone(): { "$exists": true } };
-    claimable.extend(past(&[due_at, lease_until.clone()]));
+    let mut claimable = come(&field(step, "due_at"), Some(&lease_until));
     if let Some(id) = id {
         claimable.insert("_id", object_id(id));
     }

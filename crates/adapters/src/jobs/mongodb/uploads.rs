@@ -7,7 +7,7 @@ use mongodb::options::ReturnDocument;
 
 use super::super::{LEASE, milliseconds};
 use super::record::{Record, fid, find, object_id, signed};
-use super::{ABSENT, Jobs, literal, now_plus, past, set};
+use super::{ABSENT, Jobs, come, literal, now_plus, set};
 
 pub(super) async fn create(jobs: Jobs, job: NewJob) -> Result<(), Error> {
     let fields = doc! {
@@ -92,9 +92,7 @@ pub(super) async fn fail(jobs: Jobs, id: JobId, reason: Reason) -> Result<bool, 
 }
 
 pub(super) async fn lapsed(jobs: Jobs, limit: u32) -> Result<Vec<JobId>, Error> {
-    let mut filter = doc! { "upload_lease_until": { "$exists": true } };
-    filter.extend(past(&["upload_lease_until".to_owned()]));
     let oldest = doc! { "created_at": 1, "_id": 1 };
-    let found = find(&jobs, filter, oldest, limit).await?;
+    let found = find(&jobs, come("upload_lease_until", None), oldest, limit).await?;
     Ok(found.into_iter().map(|record| fid(record.id)).collect())
 }

@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS attempts (
 
 CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner_key, id);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
-CREATE INDEX IF NOT EXISTS jobs_by_mp3 ON jobs (mp3_fid) WHERE mp3_fid IS NOT NULL;
+CREATE INDEX IF NOT EXISTS jobs_by_mp3 ON jobs (mp3_fid, created_at, id) WHERE mp3_fid IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_receiving ON jobs (created_at, id, upload_lease_until)
     WHERE upload_lease_until IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_unannounced ON jobs (announcement, announcement_owed_at, id)

@@ -1,16 +1,27 @@
-//! Job records in SQLite.
+//! Job records in SQLite: the suite, and what a file shared by processes adds.
 
-use std::path::PathBuf;
+mod model;
+mod story;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use adapters::ConnectError;
 use adapters::jobs::SqliteJobStore;
 use anyhow::Result;
 use async_trait::async_trait;
+use domain::{Fid, JobStore, NewJob, PortError, Step};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
-use testkit::conformance::jobs::{Ageing, Bench};
+use testkit::conformance::jobs::{Ageing, Bench, ada, uploaded};
+use tokio::task::JoinSet;
+
+mod conformance {
+    testkit::job_store_suite!(super::open);
+}
 
 /// A file that is there as long as its bench.
 struct File {
@@ -26,16 +37,20 @@ impl Ageing for File {
             .map(|time| time.replace('.', "_"))
             .map(|column| format!("{column} = {column} - {}", by.as_millis()))
             .collect();
-        let options = SqliteConnectOptions::new().filename(&self.path);
-        let mut connection = options.busy_timeout(Duration::from_secs(30)).connect().await?;
-        sqlx::query(AssertSqlSafe(format!("UPDATE jobs SET {}", moved.join(", "))))
-            .execute(&mut connection)
-            .await?;
-        Ok(())
+        let update = format!("UPDATE jobs SET {}", moved.join(", "));
+        let mut connection = connection(&self.path).await?;
+        sqlx::query(AssertSqlSafe(update)).execute(&mut connection).await?;
+        Ok(connection.close().await?)
     }
 }
 
-pub(super) async fn open() -> Result<Bench> {
+/// What another program would open.
+async fn connection(path: &Path) -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(path);
+    Ok(options.busy_timeout(Duration::from_secs(30)).connect().await?)
+}
+
+async fn open() -> Result<Bench> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("jobs.db");
     Ok(Bench {
@@ -48,6 +63,124 @@ pub(super) async fn open() -> Result<Bench> {
     })
 }
 
-mod conformance {
-    testkit::job_store_suite!(super::open);
+fn new_job() -> NewJob {
+    NewJob {
+        id: Fid::new(),
+        owner: ada(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_processes_may_open_a_new_file_at_once() -> Result<()> {
+    for _ in 0..5 {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("jobs.db");
+        let mut starts = JoinSet::new();
+        for _ in 0..8 {
+            let store = SqliteJobStore::open(&path)?;
+            starts.spawn(async move { store.create(new_job()).await });
+        }
+        for started in starts.join_all().await {
+            started?;
+        }
+        let jobs = SqliteJobStore::open(&path)?.list(None, None, 100, None).await?;
+        assert_eq!(jobs.len(), 8);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn records_outlive_the_process() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("jobs.db");
+    let job = new_job();
+    let id = job.id;
+    let store = SqliteJobStore::open(&path)?;
+    store.create(job).await?;
+    store.commit_upload(id, uploaded()).await?;
+    // Without closing it, as a crash would.
+    std::mem::forget(store);
+    let claim = SqliteJobStore::open(&path)?.claim_due(Step::Convert).await?;
+    assert_eq!(claim.map(|claim| claim.job.id), Some(id));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_waits_for_another_programs_write_and_a_read_does_not() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("jobs.db");
+    let store = Arc::new(SqliteJobStore::open(&path)?);
+    let (first, second) = (new_job(), new_job());
+    let (first_id, second_id) = (first.id, second.id);
+    store.create(first).await?;
+
+    let mut writer = connection(&path).await?;
+    let lock = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let writing = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.create(second).await }
+    });
+    assert!(store.get(first_id).await?.is_some());
+    assert!(store.get(second_id).await?.is_none());
+    lock.commit().await?;
+    writing.await??;
+    assert!(store.get(second_id).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_records_are_readable_by_their_user_alone() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("jobs.db");
+    SqliteJobStore::open(&path)?.create(new_job()).await?;
+    for file in std::fs::read_dir(directory.path())? {
+        let file = file?;
+        assert_eq!(file.metadata()?.permissions().mode() & 0o077, 0, "{:?}", file.path());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_in_a_missing_directory_cannot_be_opened() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let opened = SqliteJobStore::open(&directory.path().join("missing/jobs.db"));
+    assert!(matches!(opened, Err(ConnectError::Io { .. })));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_or_of_a_newer_program_is_left_alone() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("jobs.db");
+    std::fs::write(
+        &path,
+        "Dear diary, today I learnt what a file header is for. ".repeat(100),
+    )?;
+    let refused = SqliteJobStore::open(&path)?.ping().await;
+    assert!(matches!(refused, Err(PortError::Corrupt { .. })), "{refused:?}");
+
+    let path = directory.path().join("newer.db");
+    SqliteJobStore::open(&path)?.ping().await?;
+    let mut connection = connection(&path).await?;
+    sqlx::query("PRAGMA user_version = 99").execute(&mut connection).await?;
+    let refused = SqliteJobStore::open(&path)?.ping().await;
+    assert!(matches!(refused, Err(PortError::Corrupt { .. })), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_reported_as_damaged() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("jobs.db");
+    let store = SqliteJobStore::open(&path)?;
+    let job = new_job();
+    let id = job.id;
+    store.create(job).await?;
+    let mut connection = connection(&path).await?;
+    sqlx::query("UPDATE jobs SET options = 'nonsense'")
+        .execute(&mut connection)
+        .await?;
+    let read = store.get(id).await;
+    assert!(matches!(read, Err(PortError::Corrupt { .. })), "{read:?}");
+    Ok(())
 }

@@ -1,2 +1,49 @@
-//! notification
-fn main() {}
+//! The `notification` binary.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use notification::{Notification, Settings};
+use runtime::metrics::Metrics;
+use runtime::{Lifecycle, probes, settings, telemetry};
+
+/// How long a mail may go on after SIGTERM before it is given back.
+const GRACE: Duration = Duration::from_secs(20);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    runtime::install_tls_provider();
+    let settings: Settings = settings::parse();
+    telemetry::init(settings.log_format);
+    settings::refuse_embedded(&[
+        ("BLOBS_URL", &settings.blobs_url),
+        ("JOBS_URL", &settings.jobs_url),
+        ("QUEUE_URL", &settings.queue_url),
+    ]);
+    let notification = match connect(&settings) {
+        Ok(notification) => notification,
+        Err(message) => settings::refuse(message),
+    };
+    let life = Lifecycle::new();
+    let metrics = Metrics::default();
+    if let Err(error) = probes::serve(settings.ops_listen, notification.readiness(), metrics.clone(), &life).await {
+        settings::refuse(format!(
+            "cannot listen on MP3_OPS_LISTEN={}: {error}",
+            settings.ops_listen
+        ));
+    }
+    notification.start(&life, &metrics);
+    life.run_until_signal(GRACE).await
+}
+
+fn connect(settings: &Settings) -> Result<Notification, String> {
+    let unusable = |error: adapters::ConnectError| settings::chain(&error);
+    Ok(Notification {
+        jobs: adapters::jobs::connect(&settings.jobs_url).map_err(unusable)?,
+        blobs: adapters::blobs::connect(&settings.blobs_url).map_err(unusable)?,
+        queue: adapters::queue::connect(&settings.queue_url).map_err(unusable)?,
+        mp3_queue: settings.mp3_queue.clone(),
+        mailer: settings.mail.mailer()?,
+        letterhead: settings.mail.letterhead(&settings.public_url)?,
+    })
+}

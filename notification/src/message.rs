@@ -1,0 +1,253 @@
+//! What the mails say.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use domain::{Fid, Job, VerdictKind};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox};
+use lettre::{Address, Message};
+use url::Url;
+
+/// The host part of every Message-ID.
+const MESSAGE_ID_HOST: &str = "mp3converter";
+
+/// What every mail begins with.
+#[derive(Clone, Debug)]
+pub struct Letterhead {
+    /// Who it comes from.
+    pub from: Mailbox,
+    /// Where owners reach the gateway, for the line to paste.
+    pub public_url: Url,
+}
+
+/// The owner's address cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("the owner's address is none that mail can be sent to")]
+pub(crate) struct Undeliverable;
+
+impl Letterhead {
+    /// The mail that tells the owner of `job` the news of this kind.
+    ///
+    /// # Errors
+    /// The owner's address is none.
+    pub(crate) fn compose(&self, job: &Job, kind: VerdictKind) -> Result<Message, Undeliverable> {
+        let recipient: Address = job.owner.as_str().parse().map_err(|_| Undeliverable)?;
+        let (subject, text) = match (kind, &job.mp3) {
+            (VerdictKind::Done, Some(mp3)) => (
+                "MP3 Download",
+                self.ready(job, mp3.fid, mp3.size_bytes, mp3.duration_ms),
+            ),
+            _ => ("MP3 conversion failed", not_ready(job, kind)),
+        };
+        let body =
+            Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable).map_err(|_| Undeliverable)?;
+        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        Message::builder()
+            .message_id(Some(message_id(job.id, kind)))
+            .from(self.from.clone())
+            .to(Mailbox::new(None, recipient))
+            .subject(subject)
+            .date_now()
+            .header(ContentType::TEXT_PLAIN)
+            .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
+            .body(body)
+            .map_err(|_| Undeliverable)
+    }
+
+    fn ready(&self, job: &Job, fid: Fid, size_bytes: Option<u64>, duration_ms: Option<u64>) -> String {
+        // The first line is the original's, to the letter: people and scripts read the id from it.
+        let mut text = format!("mp3 file_id: {fid} is now ready!\r\n\r\n");
+        let mut fact = |name: &str, value: String| {
+            // Writing to a String cannot fail.
+            let _infallible = write!(text, "{name:<10}{value}\r\n");
+        };
+        fact("File:", one_line(&job.mp3_filename()));
+        if let Some(milliseconds) = duration_ms {
+            fact("Duration:", playing_time(Duration::from_millis(milliseconds)));
+        }
+        if let Some(bytes) = size_bytes {
+            fact("Size:", size(bytes));
+        }
+        let base = self.public_url.as_str().trim_end_matches('/');
+        let _infallible = write!(
+            text,
+            "\r\nDownload it with your token:\r\n\r\n\
+             curl -H \"Authorization: Bearer $TOKEN\" -OJ \"{base}/download?fid={fid}\"\r\n"
+        );
+        text
+    }
+}
+
+fn not_ready(job: &Job, kind: VerdictKind) -> String {
+    let name = job
+        .filename
+        .as_deref()
+        .map_or_else(|| format!("your upload {}", job.id), one_line);
+    let verdict = job
+        .reason
+        .as_ref()
+        .map_or("It could not be converted.", |reason| reason.message.as_str());
+    let way_out = match kind {
+        VerdictKind::Dead => {
+            "This was our fault. Your upload is kept, and you need not do anything: \
+             when the trouble is found it is converted, and you are told again."
+        }
+        _ => "Nothing is left to do for this upload. You can send another file at any time.",
+    };
+    format!(
+        "There is no MP3 of {name}.\r\n\r\n{}\r\n\r\n{way_out}\r\n",
+        one_line(verdict)
+    )
+}
+
+/// `<{job}.{kind}@mp3converter>`: the same for every copy of the same news.
+fn message_id(job: Fid, kind: VerdictKind) -> String {
+    format!("<{job}.{}@{MESSAGE_ID_HOST}>", kind.as_str())
+}
+
+/// The text without anything that could end a line.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect()
+}
+
+fn playing_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one digit after the point")]
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{JobState, Mp3, Options, Reason, ReasonCode, Timestamp};
+
+    use super::*;
+
+    fn letterhead() -> Letterhead {
+        Letterhead {
+            from: "mp3converter <robot@example.com>".parse().unwrap(),
+            public_url: "http://mp3converter.com".parse().unwrap(),
+        }
+    }
+
+    fn job(filename: &str) -> Job {
+        let at = Timestamp::from_unix_ms(0);
+        Job {
+            id: "64b7f3a2c9e77b0001a1b2c3".parse().unwrap(),
+            owner: "Ada@Example.com".parse().unwrap(),
+            state: JobState::Done,
+            progress: 1.0,
+            filename: Some(filename.to_owned()),
+            size_bytes: Some(1),
+            options: Options::default(),
+            mp3: Some(Mp3 {
+                fid: "64b7f3a2c9e77b0001a1b2c4".parse().unwrap(),
+                size_bytes: Some(3_500_000),
+                duration_ms: Some(3_725_000),
+            }),
+            reason: None,
+            attempts: 1,
+            created_at: at,
+            updated_at: at,
+            finished_at: Some(at),
+        }
+    }
+
+    fn text_of(message: &Message) -> String {
+        let raw = String::from_utf8(message.formatted()).unwrap();
+        let (_, body) = raw.split_once("\r\n\r\n").unwrap();
+        body.replace("=\r\n", "").replace("=3D", "=")
+    }
+
+    #[test]
+    fn the_first_line_is_the_originals_and_the_rest_says_how_to_get_it() {
+        let message = letterhead().compose(&job("talk.mp4"), VerdictKind::Done).unwrap();
+        assert_eq!(
+            text_of(&message),
+            "mp3 file_id: 64b7f3a2c9e77b0001a1b2c4 is now ready!\r\n\r\n\
+             File:     talk.mp3\r\nDuration: 1:02:05\r\nSize:     3.3 MiB\r\n\r\n\
+             Download it with your token:\r\n\r\n\
+             curl -H \"Authorization: Bearer $TOKEN\" -OJ \"http://mp3converter.com/download?fid=64b7f3a2c9e77b0001a1b2c4\"\r\n"
+        );
+        let raw = String::from_utf8(message.formatted()).unwrap();
+        assert!(raw.contains("Subject: MP3 Download\r\n"), "{raw}");
+        assert!(
+            raw.contains("Message-ID: <64b7f3a2c9e77b0001a1b2c3.done@mp3converter>\r\n"),
+            "{raw}"
+        );
+        assert!(raw.contains("To: Ada@Example.com\r\n"), "{raw}");
+        assert!(raw.contains("Auto-Submitted: auto-generated\r\n"), "{raw}");
+    }
+
+    #[test]
+    fn a_failure_says_why_and_a_failure_of_ours_says_whose() {
+        let reason = |code, message: &str| {
+            Some(Reason {
+                code,
+                message: message.to_owned(),
+            })
+        };
+        let failed = Job {
+            mp3: None,
+            reason: reason(ReasonCode::NoAudio, "It is silent."),
+            ..job("talk.mp4")
+        };
+        let text = text_of(&letterhead().compose(&failed, VerdictKind::Failed).unwrap());
+        assert!(
+            text.starts_with("There is no MP3 of talk.mp4.\r\n\r\nIt is silent.\r\n"),
+            "{text}"
+        );
+        let dead = Job {
+            reason: reason(ReasonCode::Dead, "The disk is full."),
+            ..failed
+        };
+        let text = text_of(&letterhead().compose(&dead, VerdictKind::Dead).unwrap());
+        assert!(text.contains("our fault"), "{text}");
+    }
+
+    #[test]
+    fn a_file_name_cannot_add_a_header_or_a_line() {
+        for name in [
+            "a\r\nBcc: eve@example.com\r\n\r\n.mp4",
+            "a\n.\r\nMAIL FROM:<x>",
+            "\u{85}\u{0}x",
+        ] {
+            let message = letterhead().compose(&job(name), VerdictKind::Done).unwrap();
+            assert_eq!(message.envelope().to().len(), 1);
+            let raw = String::from_utf8(message.formatted()).unwrap();
+            let (head, _) = raw.split_once("\r\n\r\n").unwrap();
+            assert!(!head.contains("eve") && !raw.contains("\n."), "{raw}");
+        }
+    }
+
+    #[test]
+    fn an_owner_who_has_no_mail_address_is_undeliverable() {
+        for owner in [
+            "admin",
+            "ada@example.com, eve@example.com",
+            "<ada@example.com>",
+            "a b@c",
+        ] {
+            let job = Job {
+                owner: owner.parse().unwrap(),
+                ..job("talk.mp4")
+            };
+            assert!(letterhead().compose(&job, VerdictKind::Done).is_err(), "{owner}");
+        }
+    }
+}

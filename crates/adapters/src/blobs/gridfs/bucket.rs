@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::document::{self, File};
 use super::indexes;
-use crate::mongo;
+use crate::mongo::{self, DEADLINE};
 
 #[derive(Clone)]
 pub(super) struct Bucket {
@@ -33,12 +33,15 @@ impl Bucket {
 
     /// Makes the specification's indexes, once, tried again until it succeeds. Two processes may do it at once.
     pub(super) async fn prepare(&self) -> Result<(), PortError> {
-        self.indexed
-            .get_or_try_init(|| {
-                let bucket = self.clone();
-                mongo::complete("index blobs", async move { indexes::make(&bucket).await })
-            })
-            .await
+        const OPERATION: &str = "index blobs";
+
+        let made = self.indexed.get_or_try_init(|| {
+            let bucket = self.clone();
+            mongo::complete(OPERATION, async move { indexes::make(&bucket).await })
+        });
+        // While the server is away, callers fail one after the other: the last of a queue must not wait for them all.
+        let made = tokio::time::timeout(DEADLINE, made).await;
+        made.map_err(|elapsed| PortError::unavailable(OPERATION, elapsed))?
             .copied()
     }
 

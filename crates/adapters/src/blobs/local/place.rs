@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::{Fid, PortError};
@@ -19,8 +19,15 @@ const PARTS: [&str; 3] = [".part", ".json", ".json.part"];
 pub(super) struct Place(Arc<PathBuf>);
 
 impl Place {
+    /// Opens `directory`, making it and what leads to it, for this user alone, when it is missing.
     pub(super) fn open(directory: PathBuf) -> Result<Self, Error> {
+        let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        // A file is as durable as the names that lead to it.
+        for made in missing {
+            let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
         Ok(Self(Arc::new(directory)))
     }
 

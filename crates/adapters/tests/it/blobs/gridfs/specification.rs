@@ -142,6 +142,21 @@ async fn a_chunk_of_the_wrong_length_is_an_error() {
     assert!(matches!(outcome, Err(PortError::Corrupt { .. })));
 }
 
+#[tokio::test]
+async fn a_chunk_stored_twice_does_not_pass_for_the_next() {
+    let (store, place) = fresh().await;
+    let plain = IndexModel::builder().keys(chunk_keys()).build();
+    place.chunks().create_index(plain).await.unwrap();
+    let new = new_blob();
+    put(&*store, Bucket::Videos, &new, &pattern(0..3 * CHUNK_BYTES)).await;
+    let mut first = place.chunks().find_one(doc! { "n": 0 }).await.unwrap().unwrap();
+    first.remove("_id");
+    place.chunks().insert_one(first).await.unwrap();
+    without(&place, doc! { "n": 1 }).await;
+    let outcome = read(&*store, Bucket::Videos, new.id, 0..u64::MAX).await;
+    assert!(matches!(outcome, Err(PortError::Corrupt { .. })));
+}
+
 /// Chunks as they are in the store, while the file is not visible yet.
 async fn stored_chunks(chunks: &Collection<mongodb::bson::Document>) -> u64 {
     chunks.count_documents(doc! {}).await.unwrap()

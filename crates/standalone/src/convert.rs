@@ -150,7 +150,7 @@ impl ConvertCommand {
             source,
         };
         if is_dash(&self.input) {
-            return spooled_stdin().map(|file| Source::seekable(file)).map_err(error);
+            return spooled_stdin().map(Source::seekable).map_err(error);
         }
         let file = File::open(&self.input).map_err(error)?;
         if file.metadata().map_err(error)?.is_dir() {

@@ -91,8 +91,9 @@ fn welcome(serve: &ServeSettings, stack: &Stack, data: &DataDir, login: &FirstLo
         env!("CARGO_PKG_VERSION")
     )?;
     writeln!(out, "data directory: {}", data.path().display())?;
-    let mail = serve.stores.mail(data);
-    writeln!(out, "mail: {}", place_of(&mail))?;
+    if let Some(url) = serve.mail(data).smtp_url {
+        writeln!(out, "mail: {}", place_of(&url))?;
+    }
     let user = match login {
         FirstLogin::Shown { email, password } => {
             writeln!(out, "first login: {email} with the password {password}")?;

@@ -8,7 +8,7 @@ use clap::Args;
 use converter::ConversionSettings;
 use domain::BackendUrl;
 use gateway::GatewaySettings;
-use runtime::settings::Secret;
+use notification::MailSettings;
 use runtime::telemetry::LogFormat;
 use url::Url;
 
@@ -32,9 +32,6 @@ pub struct StoreSettings {
     /// The broker: `memory:` (the default) or `amqp://...`.
     #[arg(long, env, value_name = "URL", default_value = "memory:", hide_env_values = true)]
     pub queue_url: BackendUrl,
-    /// Where mail goes: `file:DIR` or `smtp://...`; by default files in `mail` in the data directory.
-    #[arg(long, env, value_name = "URL", hide_env_values = true)]
-    pub smtp_url: Option<BackendUrl>,
 }
 
 /// The settings of `mp3converter serve`.
@@ -64,15 +61,9 @@ pub struct ServeSettings {
     /// Where owners reach this service, for the lines in mails; by default the address it listens on.
     #[arg(long, env, value_name = "URL")]
     pub public_url: Option<Url>,
-    /// Who mails come from.
-    #[arg(long, env, value_name = "ADDRESS", default_value = "mp3converter@localhost")]
-    pub mail_from: String,
-    /// The login at the mail server where SMTP_URL has none.
-    #[arg(long, env, value_name = "ADDRESS", hide = true)]
-    pub gmail_address: Option<String>,
-    /// Its password.
-    #[arg(long, env, value_name = "PASSWORD", hide = true, hide_env_values = true)]
-    pub gmail_password: Option<Secret>,
+    /// Who delivers the mails; without `SMTP_URL` or a login they are files in `mail` in the data directory.
+    #[command(flatten)]
+    pub mail: MailSettings,
     /// How log lines look.
     #[arg(long, env, value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -93,10 +84,19 @@ impl StoreSettings {
     pub fn blobs(&self, data: &DataDir) -> BackendUrl {
         embedded(&self.blobs_url, "file", data, "blobs")
     }
+}
 
-    /// The mail's URL.
-    pub fn mail(&self, data: &DataDir) -> BackendUrl {
-        embedded(&self.smtp_url, "file", data, "mail")
+impl ServeSettings {
+    /// Who delivers the mails and who they come from, with what is not set filled in.
+    pub fn mail(&self, data: &DataDir) -> MailSettings {
+        let mut mail = self.mail.clone();
+        if mail.smtp_url.is_none() && mail.gmail_password.is_none() {
+            mail.smtp_url = Some(BackendUrl::from_path("file", &data.path().join("mail")));
+        }
+        if mail.mail_from.is_none() && mail.gmail_address.is_none() {
+            mail.mail_from = Some("mp3converter@localhost".to_owned());
+        }
+        mail
     }
 }
 

@@ -8,6 +8,7 @@ use auth::{AuthService, TokenSigner};
 use converter::Converter;
 use domain::{Authenticator, BlobStore, JobStore, Queue, UserStore};
 use gateway::{GatewayState, Ports};
+use notification::Notification;
 use runtime::metrics::Metrics;
 use runtime::{Lifecycle, probes};
 use tokio::net::TcpListener;
@@ -189,7 +190,25 @@ impl Stack {
         life: &Lifecycle,
         metrics: &Metrics,
     ) -> Result<(), StackError> {
-        let _ = (settings, data, life, metrics);
+        let mail = settings.mail(data);
+        let public_url = match &settings.public_url {
+            Some(url) => url.clone(),
+            None => {
+                let address = self.gateway.unwrap_or(settings.listen);
+                format!("http://{address}")
+                    .parse()
+                    .map_err(|_| StackError::Setting(format!("no URL: {address}")))?
+            }
+        };
+        let notification = Notification {
+            jobs: Arc::clone(&self.jobs),
+            blobs: Arc::clone(&self.blobs),
+            queue: Arc::clone(&self.queue),
+            mp3_queue: settings.mp3_queue.clone(),
+            mailer: mail.mailer().map_err(StackError::Setting)?,
+            letterhead: mail.letterhead(&public_url).map_err(StackError::Setting)?,
+        };
+        notification.start(life, metrics);
         Ok(())
     }
 

@@ -22,6 +22,13 @@ const ERRORS_PER_PACKET: u32 = 64;
 /// Less audio than this, from a file that also has errors, counts as nothing.
 const ALMOST_NOTHING: Duration = Duration::from_millis(50);
 
+/// What libav is told. It ignores a misspelt name without a word; the tests below prove that each is in force.
+const OPTIONS: [(&str, &str); 3] = [
+    ("format_whitelist", allowed::FORMATS),
+    ("protocol_whitelist", allowed::PROTOCOLS),
+    ("codec_whitelist", allowed::CODECS),
+];
+
 /// Containers whose playing time libav guesses from timestamps; these jump in recordings of broadcasts.
 const GUESSED_DURATION: [&str; 2] = ["mpegts", "mpeg"];
 
@@ -55,7 +62,7 @@ impl Input {
             return Err(Verdict::Empty.into());
         }
         let seekable = reader.is_seekable();
-        let opened = open_demuxer(reader, settings.extension());
+        let opened = open_demuxer(reader, settings.extension(), &OPTIONS);
         watch.check()?;
         let mut demuxer = match opened {
             Ok(demuxer) => demuxer,
@@ -217,22 +224,19 @@ impl Input {
     }
 }
 
-fn open_demuxer(reader: Reader, extension: Option<&str>) -> Result<ff::format::context::Input, ff::Error> {
+fn open_demuxer(
+    reader: Reader,
+    extension: Option<&str>,
+    options: &[(&str, &str)],
+) -> Result<ff::format::context::Input, ff::Error> {
     let seekable = reader.is_seekable();
     let io = if seekable {
         StreamIo::from_read_seek_with_capacity(reader, BUFFER_BYTES)
     } else {
         StreamIo::from_read_with_capacity(reader, BUFFER_BYTES)
     }?;
-    let options: ff::Dictionary<'_> = [
-        ("format_whitelist", allowed::FORMATS),
-        ("protocol_whitelist", allowed::PROTOCOLS),
-        ("codec_whitelist", allowed::CODECS),
-    ]
-    .into_iter()
-    .collect();
     let name = extension.map_or_else(|| "source".to_owned(), |known| format!("source.{known}"));
-    ff::format::input_from_stream(io, Some(&name), Some(options))
+    ff::format::input_from_stream(io, Some(&name), Some(options.iter().collect()))
 }
 
 /// The audio stream that the `ffmpeg` command takes when it is not told: of those the probe met, the default ones first,
@@ -297,4 +301,52 @@ fn open_decoder(stream: &Stream<'_>) -> Result<ff::decoder::Audio, ConvertError>
         tracing::debug!(%error, codec = codec.name(), "the decoder does not open");
         Verdict::Damaged.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Cursor;
+    use std::ops::ControlFlow;
+
+    use super::*;
+
+    fn open(bytes: &[u8], options: &[(&str, &str)]) -> Result<ff::format::context::Input, ff::Error> {
+        ff::log::set_level(ff::log::Level::Quiet);
+        let watch = Watch::new(|_| ControlFlow::Continue(()), Duration::MAX);
+        let source = Source::seekable(Cursor::new(bytes.to_vec()));
+        open_demuxer(Reader::new(source, watch).unwrap(), None, options)
+    }
+
+    #[test]
+    fn the_list_of_containers_is_in_force() {
+        let subtitles = b"1\n00:00:00,000 --> 00:00:02,000\nHello\n\n2\n00:00:03,000 --> 00:00:04,000\nBye\n";
+        assert!(open(subtitles, &[]).is_ok(), "libav knows the format");
+        assert!(open(subtitles, &OPTIONS[..1]).is_err());
+    }
+
+    #[test]
+    fn the_list_of_protocols_is_in_force() {
+        let target = testkit::media::sample("wav-44100");
+        let playlist = format!("ffconcat version 1.0\nfile 'file:{}'\n", target.display());
+        let streams =
+            |options: &[(&str, &str)]| open(playlist.as_bytes(), options).map_or(0, |demuxer| demuxer.nb_streams());
+        let unsafe_names = ("safe", "0");
+        assert_eq!(streams(&[unsafe_names]), 1, "libav opens what a playlist names");
+        assert_eq!(streams(&[unsafe_names, OPTIONS[1]]), 0);
+    }
+
+    #[test]
+    fn the_list_of_decoders_is_in_force() {
+        let video = fs::read(testkit::media::without_audio()).unwrap();
+        let knows_the_picture = |options: &[(&str, &str)]| {
+            let demuxer = open(&video, options).unwrap();
+            let parameters = demuxer.stream(0).unwrap().parameters();
+            let context = ff::codec::Context::from_parameters(parameters).unwrap();
+            let decoder = context.decoder().video().unwrap();
+            decoder.format() != ff::format::Pixel::None
+        };
+        assert!(knows_the_picture(&[]), "libav probes with the video decoder");
+        assert!(!knows_the_picture(&OPTIONS[2..]));
+    }
 }

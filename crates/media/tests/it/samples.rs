@@ -94,6 +94,20 @@ fn of_several_tracks_the_one_with_most_channels_is_taken() {
 }
 
 #[test]
+fn the_default_track_is_taken_before_one_with_more_channels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("default.mkv");
+    testkit::media::ffmpeg(
+        "-f lavfi -i sine=880:duration=2 -f lavfi -i sine=440:duration=2 -map 0 -map 1 -c:a flac \
+         -ac:a:0 2 -ac:a:1 1 -disposition:a:0 0 -disposition:a:1 default",
+        &path,
+    );
+    let mp3 = convert_file(&path, &settings_for(&path)).unwrap();
+    assert_eq!(mp3.converted.channels, 1);
+    assert_converts_like_ffmpeg(&path);
+}
+
+#[test]
 fn video_is_skipped_rather_than_read_where_the_container_allows() {
     let path = testkit::media::video_of_mebibytes(200, "mp4");
     let converted = convert_file(&path, &settings_for(&path)).unwrap().converted;

@@ -1,6 +1,7 @@
-//! The launchers, the program `with-servers` and the original's stand-ins, against the real servers.
+//! The launchers, the programs `with-servers` and `stack` and the original's stand-ins, against the real servers.
 
 mod isolation;
 mod original;
 mod restarts;
+mod stack;
 mod with_servers;

@@ -61,7 +61,9 @@ fn now_seconds() -> i64 {
     Timestamp::now().unix_ms().div_euclid(1000)
 }
 
-/// The first whole second that begins after the present one: whatever was issued until now carries an earlier one.
+/// The first whole second that begins after the present one: what was issued until now carries an earlier one.
+///
+/// A second change within one second goes one further, since a login in between carries the first change's second.
 fn next_second() -> i64 {
     now_seconds() + 1
 }

@@ -176,7 +176,7 @@ impl UserStore for SqliteUserStore {
         let changed = async {
             let mut connection = self.writer().await?;
             sqlx::query(
-                "UPDATE user SET password = ?, tokens_valid_from = ?
+                "UPDATE user SET password = ?, tokens_valid_from = MAX(COALESCE(tokens_valid_from + 1, 0), ?)
                  WHERE email = ? COLLATE NOCASE",
             )
             .bind(password_hash)
@@ -208,7 +208,8 @@ impl UserStore for SqliteUserStore {
             let mut connection = self.writer().await?;
             let query = if disabled {
                 sqlx::query(
-                    "UPDATE user SET disabled_at = COALESCE(disabled_at, ?), tokens_valid_from = ?
+                    "UPDATE user SET disabled_at = COALESCE(disabled_at, ?),
+                         tokens_valid_from = MAX(COALESCE(tokens_valid_from + 1, 0), ?)
                      WHERE email = ? COLLATE NOCASE",
                 )
                 .bind(now_seconds())

@@ -148,11 +148,15 @@ impl UserStore for MySqlUserStore {
         let (key, password_hash) = (email.key(), password_hash.to_owned());
         self.change("set a password", move |connection| {
             Box::pin(
-                sqlx::query("UPDATE user SET password = ?, tokens_valid_from = ? WHERE email_key = ?")
-                    .bind(password_hash)
-                    .bind(next_second())
-                    .bind(key)
-                    .execute(connection),
+                sqlx::query(
+                    "UPDATE user SET password = ?,
+                         tokens_valid_from = GREATEST(COALESCE(tokens_valid_from + 1, 0), ?)
+                     WHERE email_key = ?",
+                )
+                .bind(password_hash)
+                .bind(next_second())
+                .bind(key)
+                .execute(connection),
             )
         })
         .await
@@ -180,7 +184,8 @@ impl UserStore for MySqlUserStore {
         self.change("disable or enable an account", move |connection| {
             let query = if disabled {
                 sqlx::query(
-                    "UPDATE user SET disabled_at = COALESCE(disabled_at, ?), tokens_valid_from = ?
+                    "UPDATE user SET disabled_at = COALESCE(disabled_at, ?),
+                         tokens_valid_from = GREATEST(COALESCE(tokens_valid_from + 1, 0), ?)
                      WHERE email_key = ?",
                 )
                 .bind(now_seconds())

@@ -150,7 +150,7 @@ impl Handler for ConvertHandler {
         }
         match self.convert(&claim.job, mp3_fid, context).await {
             Ok(mp3) => Outcome::Settle(Settlement::Converted(mp3)),
-            Err(Stop::Verdict(verdict)) => Outcome::Settle(Settlement::Failed(reason(verdict))),
+            Err(Stop::Verdict(verdict)) => Outcome::Settle(Settlement::Failed(reason(&verdict))),
             Err(Stop::Trouble(error)) => Outcome::Trouble(error),
             Err(Stop::Cancelled) => Outcome::Stopped,
         }
@@ -210,19 +210,42 @@ pub fn media_settings(options: &Options, filename: Option<String>) -> media::Set
     }
 }
 
-fn reason(verdict: Verdict) -> Reason {
-    let code = match verdict {
-        Verdict::NoAudio | Verdict::UnknownAudio { .. } => ReasonCode::NoAudio,
-        Verdict::Damaged => ReasonCode::Damaged,
-        Verdict::NotMedia | Verdict::Empty => ReasonCode::NotMedia,
-        Verdict::TooLong { .. } => ReasonCode::TooLong,
-        Verdict::TooManyStreams { .. } => ReasonCode::TooManyStreams,
-        Verdict::TooManyChannels { .. } => ReasonCode::TooManyChannels,
-        Verdict::OutputTooLarge { .. } => ReasonCode::OutputTooLarge,
-        Verdict::TimeLimit { .. } => ReasonCode::TimeLimit,
-    };
+fn reason(verdict: &Verdict) -> Reason {
+    // The engine's codes are the records'; a test holds them together.
+    let code = ReasonCode::parse(verdict.code()).unwrap_or(ReasonCode::Damaged);
     Reason {
         code,
         message: verdict.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verdict_of_the_engine_is_a_reason_of_the_records() {
+        let limit = Duration::from_secs(1);
+        let verdicts = [
+            (Verdict::NoAudio, ReasonCode::NoAudio),
+            (Verdict::UnknownAudio { codec: "x".to_owned() }, ReasonCode::NoAudio),
+            (Verdict::Damaged, ReasonCode::Damaged),
+            (Verdict::NotMedia, ReasonCode::NotMedia),
+            (Verdict::Empty, ReasonCode::NotMedia),
+            (Verdict::TooLong { limit }, ReasonCode::TooLong),
+            (
+                Verdict::TooManyStreams { streams: 2, limit: 1 },
+                ReasonCode::TooManyStreams,
+            ),
+            (
+                Verdict::TooManyChannels { channels: 2, limit: 1 },
+                ReasonCode::TooManyChannels,
+            ),
+            (Verdict::OutputTooLarge { limit_bytes: 1 }, ReasonCode::OutputTooLarge),
+            (Verdict::TimeLimit { limit }, ReasonCode::TimeLimit),
+        ];
+        for (verdict, code) in verdicts {
+            assert_eq!(ReasonCode::parse(verdict.code()), Some(code), "{verdict:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `UserStore`: SQLite and MariaDB.
 
+#![expect(clippy::unwrap_used, reason = "the steps tests share fail as tests do: by panicking")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

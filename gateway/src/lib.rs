@@ -1,1 +1,33 @@
-//! gateway
+//! The gateway service: what clients talk to.
+//!
+//! ```text
+//! POST /login    -> Authenticator
+//! POST /upload   -> JobStore: receiving -> BlobStore.put(video) -> JobStore: queued (commit) -> 200, Queue "video"
+//! GET  /download -> BlobStore.read(range), streamed
+//! GET  /api/v1/jobs, /api/v1/jobs/{id}; DELETE cancels
+//! ```
+//!
+//! Beside the routes it repeats announcements the broker never confirmed, ends uploads whose process went away
+//! ([`lapsed`]), and once a day looks for files that nobody needs ([`janitor`]).
+
+pub mod commands;
+mod filename;
+mod http;
+mod intake;
+pub mod janitor;
+mod jobs_command;
+pub mod lapsed;
+mod metrics;
+mod multipart;
+mod serve;
+mod settings;
+mod state;
+
+pub use http::router;
+pub use intake::Pace;
+pub use jobs_command::{JobsCommand, JobsCommandError, run as run_jobs_command};
+pub use serve::serve;
+pub use settings::{
+    BlobsUrl, Command, GatewaySettings, InvalidNetwork, JobsUrl, ServeSettings, Settings, TrustedProxies, UnownedFiles,
+};
+pub use state::{GatewayState, Ports};

@@ -1,0 +1,83 @@
+//! The name a download is saved under.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What RFC 8187 lets stand in an extended value (`attr-char`).
+const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+/// `attachment; filename="..."; filename*=UTF-8''...` for that name.
+///
+/// The plain form holds only characters that every client reads alike; `_` stands for the others.
+///
+/// Source: RFC 6266, RFC 8187.
+pub(super) fn attachment(name: &str) -> String {
+    let plain = |character: char| {
+        let safe = character.is_ascii_graphic() || character == ' ';
+        if safe && !matches!(character, '"' | '\\' | '%' | '/') {
+            character
+        } else {
+            '_'
+        }
+    };
+    let fallback: String = name.chars().map(plain).collect();
+    let extended = utf8_percent_encode(name, ATTRIBUTE);
+    format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{extended}")
+}
+
+/// The name with `.mp3`, in place of another extension it may have.
+pub(super) fn with_mp3_extension(name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((_, extension)) if extension.eq_ignore_ascii_case("mp3") => name.to_owned(),
+        Some((stem, _)) if !stem.is_empty() => format!("{stem}.mp3"),
+        _ => format!("{name}.mp3"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_sent_in_both_forms() {
+        assert_eq!(
+            attachment("summer 1.mp3"),
+            "attachment; filename=\"summer 1.mp3\"; filename*=UTF-8''summer%201.mp3"
+        );
+        assert_eq!(
+            attachment("naïve ☂.mp3"),
+            "attachment; filename=\"na_ve _.mp3\"; filename*=UTF-8''na%C3%AFve%20%E2%98%82.mp3"
+        );
+    }
+
+    #[test]
+    fn no_name_can_leave_its_quotes() {
+        assert_eq!(
+            attachment("a\"\\\r\n%41;.mp3"),
+            "attachment; filename=\"a_____41;.mp3\"; filename*=UTF-8''a%22%5C%0D%0A%2541%3B.mp3"
+        );
+    }
+
+    #[test]
+    fn a_name_ends_in_mp3_once() {
+        for (name, with) in [
+            ("clip.mp4", "clip.mp3"),
+            ("clip.MP3", "clip.MP3"),
+            ("clip", "clip.mp3"),
+            (".hidden", ".hidden.mp3"),
+        ] {
+            assert_eq!(with_mp3_extension(name), with);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The routes. The original system's answer in plain text, what is new lives under `/api/v1` and speaks JSON.
+
+mod access;
+mod answers;
+mod conditions;
+mod disposition;
+mod download;
+mod jobs;
+mod linger;
+mod login;
+mod plain;
+mod upload;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use runtime::http::Problem;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+
+use crate::GatewayState;
+use plain::Plain;
+
+/// Everything the gateway serves on its own port: the routes and the probes.
+pub fn router(state: GatewayState) -> Router {
+    let life = state.life.clone();
+    let probes = runtime::probes::router(Arc::new(state.readiness()));
+    Router::new()
+        .route("/login", post(login::login))
+        .route("/upload", post(upload::upload))
+        .route("/download", get(download::download))
+        .route("/api/v1/jobs", get(jobs::list))
+        .route("/api/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
+        .with_state(state)
+        .merge(probes)
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(other_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(life, linger::linger))
+        .layer(from_fn(log))
+}
+
+async fn unknown_route(request: Request) -> Response {
+    if is_api(&request) {
+        let detail = "there is no such route; see /api/v1/jobs";
+        return Problem::new(StatusCode::NOT_FOUND, "unknown_route", detail).into_response();
+    }
+    Plain::NotFound.into_response()
+}
+
+async fn other_method(request: Request) -> Response {
+    if is_api(&request) {
+        let detail = "this route does not know that method; the header Allow names those it knows";
+        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).into_response();
+    }
+    Plain::MethodNotAllowed.into_response()
+}
+
+fn is_api(request: &Request) -> bool {
+    request.uri().path().starts_with("/api/")
+}
+
+fn panicked(payload: Box<dyn Any + Send>) -> Response {
+    let text = payload.downcast_ref::<&str>().copied();
+    let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(
+        message = message.unwrap_or("no message"),
+        "a request's handler panicked"
+    );
+    Plain::Internal.into_response()
+}
+
+/// One line for each request when its answer begins; probes only for whoever wants to see them.
+async fn log(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("http.request", %method, ?path);
+    let is_probe = matches!(path.as_str(), "/healthz" | "/readyz");
+    let response = next.run(request).instrument(span.clone()).await;
+    let (status, elapsed_ms) = (response.status().as_u16(), began.elapsed().as_millis());
+    span.in_scope(|| {
+        if is_probe {
+            tracing::debug!(status, elapsed_ms, "answered");
+        } else {
+            tracing::info!(status, elapsed_ms, "answered");
+        }
+    });
+    response
+}

@@ -1,0 +1,174 @@
+//! One upload, from its first byte to its commit.
+//!
+//! ```text
+//! JobStore.create (receiving, leased) -> BlobStore.put, bytes as they arrive -> finish -> JobStore.commit_upload
+//!     -> only now success, and the announcement on the queue
+//! ```
+//!
+//! An upload runs in a task of its own: a client that goes away ends its request, but must not cancel a store's call
+//! half-way. Whatever stops an upload before the commit, nothing of it stays: the blob is aborted and the record says
+//! `upload_interrupted`. What a crash leaves behind is found by its lapsed lease ([`crate::lapsed`]).
+
+mod form;
+mod source;
+mod storing;
+
+use axum::body::Body;
+use domain::{Address, InvalidOption, Job, PortError};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::GatewayState;
+use crate::multipart::{Boundary, Event, Malformed, Parser, PartHead};
+use form::{Field, Form};
+use source::Source;
+use storing::Storing;
+
+pub use source::Pace;
+pub(crate) use storing::interrupted;
+
+/// An upload that may begin: whose it is and how its body is divided.
+pub(crate) struct Upload {
+    pub(crate) owner: Address,
+    pub(crate) boundary: Boundary,
+    pub(crate) body: Body,
+}
+
+/// An upload that is safe.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// Its record as of the commit.
+    pub(crate) job: Job,
+    /// The names of text fields that are no options.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// Why there is no job. Nothing of the upload is left, or will be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    /// No file, or a second one.
+    #[error("not exactly one file")]
+    NotOneFile,
+    /// Not multipart as it should be.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// An option's value cannot be used.
+    #[error(transparent)]
+    Option(#[from] InvalidOption),
+    /// More bytes than allowed.
+    #[error("the upload is larger than allowed")]
+    TooLarge,
+    /// The bytes came too slowly.
+    #[error("the upload stalled")]
+    Stalled,
+    /// The body broke off.
+    #[error("the client went away")]
+    ClientGone(#[source] axum::Error),
+    /// The gateway stops, and the upload would not have ended in time.
+    #[error("the gateway is stopping")]
+    Stopping,
+    /// Somebody else gave the upload up, since this process did not renew its lease in time.
+    #[error("the upload was given up meanwhile")]
+    GivenUp,
+    /// A store failed.
+    #[error("cannot store the upload")]
+    Store(#[source] PortError),
+    /// The task that held the upload panicked.
+    #[error("the upload's task failed")]
+    Panicked,
+}
+
+/// Takes an upload to its commit and has it announced. Dropping the future does not stop it.
+pub(crate) async fn receive(state: &GatewayState, upload: Upload) -> Result<Accepted, UploadError> {
+    let (tell, told) = oneshot::channel();
+    let reception = Reception::new(state.clone(), upload.owner);
+    let span = tracing::info_span!("upload", job.id = tracing::field::Empty);
+    let task = async move {
+        let outcome = reception.run(&upload.boundary, upload.body).await;
+        if let Err(Err(error)) = tell.send(outcome) {
+            let error = &error as &dyn std::error::Error;
+            tracing::info!(error, "an upload ended and nobody was left to hear it");
+        }
+    };
+    state.life.spawn(task.instrument(span));
+    told.await.unwrap_or(Err(UploadError::Panicked))
+}
+
+/// An upload whose parts arrive.
+struct Reception {
+    state: GatewayState,
+    owner: Address,
+    given_up: CancellationToken,
+    form: Form,
+    field: Field,
+    storing: Option<Storing>,
+}
+
+impl Reception {
+    fn new(state: GatewayState, owner: Address) -> Self {
+        Self {
+            state,
+            owner,
+            given_up: CancellationToken::new(),
+            form: Form::default(),
+            field: Field::Ignored,
+            storing: None,
+        }
+    }
+
+    async fn run(mut self, boundary: &Boundary, body: Body) -> Result<Accepted, UploadError> {
+        let source = Source::new(&self.state, body, self.given_up.clone());
+        let read = self.read(source, Parser::new(boundary)).await;
+        match (read, self.storing) {
+            (Ok(()), Some(storing)) => {
+                let job = storing.commit(self.form.options).await?;
+                self.state.announce(job.clone());
+                let ignored = self.form.ignored;
+                Ok(Accepted { job, ignored })
+            }
+            (Ok(()), None) => Err(UploadError::NotOneFile),
+            (Err(error), Some(storing)) => {
+                storing.discard().await;
+                Err(error)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Reads the body to its end, and lets go of it before anything else is done.
+    async fn read(&mut self, mut source: Source, mut parser: Parser) -> Result<(), UploadError> {
+        loop {
+            match parser.next()? {
+                Event::NeedMore => match source.next().await? {
+                    Some(bytes) => parser.feed(&bytes),
+                    None => parser.end_of_input(),
+                },
+                Event::Part(head) => self.begin_part(head).await?,
+                Event::Data(bytes) => match (&mut self.field, &mut self.storing) {
+                    (Field::File, Some(storing)) => storing.write(bytes).await?,
+                    (field, _) => field.append(&bytes)?,
+                },
+                Event::PartEnd => {
+                    let field = std::mem::replace(&mut self.field, Field::Ignored);
+                    self.form.end(field)?;
+                }
+                Event::End => return Ok(()),
+            }
+        }
+    }
+
+    async fn begin_part(&mut self, head: PartHead) -> Result<(), UploadError> {
+        let Some(filename) = head.filename else {
+            self.field = self.form.begin(head.name);
+            return Ok(());
+        };
+        if self.storing.is_some() {
+            return Err(UploadError::NotOneFile);
+        }
+        let begun = Storing::begin(&self.state, &self.owner, &filename, self.given_up.clone()).await;
+        self.storing = Some(begun.map_err(UploadError::Store)?);
+        self.field = Field::File;
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! What the gateway counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use runtime::metrics::Metrics;
+
+/// The gateway's own metrics; clones share them.
+#[derive(Clone)]
+pub(crate) struct GatewayMetrics {
+    /// Uploads by how they ended.
+    pub(crate) uploads: Family<UploadLabels, Counter>,
+    /// Bytes of uploads that were taken.
+    pub(crate) upload_bytes: Counter,
+    /// Files the janitor deleted.
+    pub(crate) janitor_deleted: Counter,
+    /// Files the janitor would delete and waits to be told.
+    pub(crate) janitor_waiting: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct UploadLabels {
+    pub(crate) outcome: &'static str,
+}
+
+impl GatewayMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            uploads: metrics.register("uploads", "Uploads by how they ended", Family::default()),
+            upload_bytes: metrics.register("upload_bytes", "Bytes of uploads that were taken", Counter::default()),
+            janitor_deleted: metrics.register("janitor_deleted", "Files the janitor deleted", Counter::default()),
+            janitor_waiting: metrics.register(
+                "janitor_waiting",
+                "Files the janitor holds back until `gateway janitor --confirm`",
+                Gauge::default(),
+            ),
+        }
+    }
+
+    pub(crate) fn upload_ended(&self, outcome: &'static str) {
+        self.uploads.get_or_create(&UploadLabels { outcome }).inc();
+    }
+}

@@ -1,0 +1,35 @@
+//! `gateway serve`: the service as a process of its own.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use runtime::metrics::Metrics;
+use runtime::{Lifecycle, probes, settings};
+use tokio::net::TcpListener;
+
+use crate::{GatewayState, Ports, ServeSettings, router};
+
+/// How long requests at hand have after SIGTERM; uploads that outlast it are answered 503 and leave nothing behind.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Serves until SIGTERM. Ends the process with one sentence when a port cannot be listened to.
+pub async fn serve(ports: Ports, settings: ServeSettings) -> ExitCode {
+    let life = Lifecycle::new();
+    let metrics = Metrics::default();
+    let state = GatewayState::new(ports, settings.gateway, life.clone(), &metrics);
+    let operations = probes::serve(settings.ops_listen, state.readiness(), metrics, &life);
+    if let Err(error) = operations.await {
+        settings::refuse(format!(
+            "cannot listen on MP3_OPS_LISTEN={}: {error}",
+            settings.ops_listen
+        ));
+    }
+    let listener = match TcpListener::bind(settings.listen).await {
+        Ok(listener) => listener,
+        Err(error) => settings::refuse(format!("cannot listen on MP3_LISTEN={}: {error}", settings.listen)),
+    };
+    tracing::info!(address = %settings.listen, "serving");
+    state.start();
+    life.spawn(runtime::http::serve(listener, router(state), life.clone()));
+    life.run_until_signal(GRACE).await
+}

@@ -1,0 +1,122 @@
+//! What the gateway stands on.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::{Announcement, Authenticator, BlobStore, Fid, Job, JobStore, Queue};
+use runtime::metrics::Metrics;
+use runtime::probes::Readiness;
+use runtime::{Announcer, Lifecycle};
+
+use crate::janitor::Janitor;
+use crate::metrics::GatewayMetrics;
+use crate::{GatewaySettings, Pace, lapsed};
+
+/// The most files whose refusal is remembered.
+const MAX_REMEMBERED: usize = 1000;
+
+/// The outside of the gateway.
+#[derive(Clone)]
+pub struct Ports {
+    /// Who judges credentials and tokens.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Where videos go to and MP3s come from.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The job records.
+    pub jobs: Arc<dyn JobStore>,
+    /// Who wakes the converter.
+    pub queue: Arc<dyn Queue>,
+}
+
+/// What every request and every task of the gateway shares. Clones share it.
+#[derive(Clone)]
+pub struct GatewayState {
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) jobs: Arc<dyn JobStore>,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) settings: Arc<GatewaySettings>,
+    pub(crate) pace: Pace,
+    pub(crate) life: Lifecycle,
+    pub(crate) metrics: GatewayMetrics,
+    refused: Arc<Mutex<HashSet<Fid>>>,
+}
+
+impl GatewayState {
+    /// A gateway on these ports. Uploads and announcements run in tasks of `life`.
+    pub fn new(ports: Ports, settings: GatewaySettings, life: Lifecycle, metrics: &Metrics) -> Self {
+        Self {
+            authenticator: ports.authenticator,
+            blobs: ports.blobs,
+            jobs: ports.jobs,
+            queue: ports.queue,
+            settings: Arc::new(settings),
+            pace: Pace::default(),
+            life,
+            metrics: GatewayMetrics::new(metrics),
+            refused: Arc::default(),
+        }
+    }
+
+    /// Puts up with uploads of another pace than 8 KiB/s over a minute.
+    #[must_use]
+    pub fn with_pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Starts what the gateway does without being asked: announcing, ending lapsed uploads, the janitor.
+    pub fn start(&self) {
+        self.life.spawn(self.announcer().run(self.life.clone()));
+        self.life.spawn(lapsed::run(self.clone()));
+        self.life.spawn(Janitor::of(self).run(self.life.clone()));
+    }
+
+    /// Of use unless the job store or the blob store is away.
+    pub fn readiness(&self) -> Readiness {
+        let (jobs, blobs) = (Arc::clone(&self.jobs), Arc::clone(&self.blobs));
+        let (queue, authenticator) = (Arc::clone(&self.queue), Arc::clone(&self.authenticator));
+        Readiness::new()
+            .requires("job store", move || {
+                let jobs = Arc::clone(&jobs);
+                async move { jobs.ping().await }
+            })
+            .requires("blob store", move || {
+                let blobs = Arc::clone(&blobs);
+                async move { blobs.ping().await }
+            })
+            .degraded_by("broker", move || {
+                let queue = Arc::clone(&queue);
+                async move { queue.ping().await }
+            })
+            .degraded_by("auth", move || {
+                let authenticator = Arc::clone(&authenticator);
+                async move { authenticator.ping().await }
+            })
+    }
+
+    /// Announces a job in the background: a broker that is away must not delay an answer, and the announcer repeats
+    /// what was not confirmed.
+    pub(crate) fn announce(&self, job: Job) {
+        let announcer = self.announcer();
+        self.life.spawn(async move { announcer.announce(&job).await });
+    }
+
+    /// Whether this is the first refusal of that file, as far as is remembered.
+    pub(crate) fn refused_for_the_first_time(&self, fid: Fid) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= MAX_REMEMBERED {
+            refused.clear();
+        }
+        refused.insert(fid)
+    }
+
+    fn announcer(&self) -> Announcer {
+        Announcer {
+            jobs: Arc::clone(&self.jobs),
+            queue: Arc::clone(&self.queue),
+            queue_name: self.settings.video_queue.clone(),
+            announcement: Announcement::Video,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Stores that fail: the answer says so, and nothing is left half-way.
+
+use std::sync::Arc;
+
+use domain::{Bucket, JobState, JobStore, ReasonCode};
+
+use crate::client::Answer;
+use crate::faults::{Fault, FaultyBlobs, FaultyJobs, Plan};
+use crate::gateway::{ADA, Gateway, Setup, eventually, file, form};
+
+struct Faulty {
+    gateway: Gateway,
+    plan: Plan,
+    /// The job store without its faults.
+    jobs: Arc<dyn JobStore>,
+    token: String,
+}
+
+impl Faulty {
+    async fn start() -> Self {
+        let plan = Plan::default();
+        let mut setup = Setup::new().await;
+        let jobs = setup.ports.jobs.clone();
+        setup.ports.jobs = Arc::new(FaultyJobs {
+            store: jobs.clone(),
+            plan: plan.clone(),
+        });
+        setup.ports.blobs = Arc::new(FaultyBlobs {
+            store: setup.ports.blobs,
+            plan: plan.clone(),
+        });
+        let gateway = setup.start().await;
+        let token = gateway.login(ADA).await;
+        Self {
+            gateway,
+            plan,
+            jobs,
+            token,
+        }
+    }
+
+    async fn upload(&self) -> Answer {
+        let body = form(&[file("file", "clip.mp4", &[7; 300_000])]);
+        self.gateway.upload(&self.token, &body).await
+    }
+
+    /// That the upload's record, if there is one, says that nothing came of it, and that no byte is left.
+    async fn assert_nothing_is_left(&self) {
+        eventually(async || {
+            let jobs = self.jobs.list(None, None, 10, None).await.unwrap();
+            jobs.iter().all(|job| job.state == JobState::Failed).then_some(())
+        })
+        .await;
+        self.gateway.assert_no_videos().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_a_503_and_leaves_nothing_behind() {
+    for call in ["create", "put", "write", "finish"] {
+        let faulty = Faulty::start().await;
+        faulty.plan.next(call, &[Some(Fault::Away)]);
+        let answer = faulty.upload().await;
+        answer.assert_plain(503, "the service is not available now, please try again later");
+        assert!(answer.header("retry-after").unwrap().parse::<u32>().is_ok());
+        faulty.assert_nothing_is_left().await;
+        // And it was trouble, not a verdict: the next upload is taken.
+        faulty.upload().await.assert_plain(200, "success!");
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_is_a_507_and_leaves_nothing_behind() {
+    for call in ["put", "write", "finish"] {
+        let faulty = Faulty::start().await;
+        faulty.plan.next(call, &[Some(Fault::Full)]);
+        let answer = faulty.upload().await;
+        answer.assert_plain(507, "there is no space left for this upload, please try again later");
+        assert!(answer.header("retry-after").is_some());
+        faulty.assert_nothing_is_left().await;
+    }
+}
+
+#[tokio::test]
+async fn a_finish_whose_answer_was_lost_does_not_leave_a_file() {
+    let faulty = Faulty::start().await;
+    faulty.plan.next("finish", &[Some(Fault::LostAnswer)]);
+    assert_eq!(faulty.upload().await.status, 503);
+    faulty.assert_nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_still_a_success() {
+    for faults in [
+        &[Some(Fault::LostAnswer)][..],
+        &[Some(Fault::Away), Some(Fault::LostAnswer)],
+    ] {
+        let faulty = Faulty::start().await;
+        faulty.plan.next("commit", faults);
+        let answer = faulty.upload().await;
+        answer.assert_plain(200, "success!");
+        let id = answer.header("x-job-id").unwrap().parse().unwrap();
+        let job = faulty.jobs.get(id).await.unwrap().unwrap();
+        assert_eq!(job.state, JobState::Queued);
+        assert!(faulty.gateway.blobs.stat(Bucket::Videos, id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_commit_nobody_knows_of_keeps_the_file_until_the_record_says() {
+    for (fault, state) in [
+        (Fault::Away, JobState::Receiving),
+        (Fault::LostAnswer, JobState::Queued),
+    ] {
+        let faulty = Faulty::start().await;
+        faulty.plan.next(
+            "commit",
+            &[Some(fault), Some(Fault::Away), Some(Fault::Away), Some(Fault::Away)],
+        );
+        assert_eq!(faulty.upload().await.status, 503);
+        let job = faulty.jobs.list(None, None, 10, None).await.unwrap().remove(0);
+        assert_eq!(job.state, state);
+        assert!(
+            faulty
+                .gateway
+                .blobs
+                .stat(Bucket::Videos, job.id)
+                .await
+                .unwrap()
+                .is_some()
+        );
+
+        faulty.gateway.lapse_uploads().await;
+        gateway::lapsed::end_lapsed(&faulty.gateway.state).await.unwrap();
+        let still_there = faulty
+            .gateway
+            .blobs
+            .stat(Bucket::Videos, job.id)
+            .await
+            .unwrap()
+            .is_some();
+        assert_eq!(still_there, state == JobState::Queued);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_another_gateway_gave_up_is_not_committed() {
+    let faulty = Faulty::start().await;
+    let body = form(&[file("file", "clip.mp4", b"video")]);
+    let mut client = faulty.gateway.connect().await;
+    client
+        .send(crate::gateway::upload_head(&faulty.token, body.len() as u64, &[]))
+        .await;
+    client.send(&body[..body.len() - 5]).await;
+    eventually(async || (!faulty.gateway.all_jobs().await.is_empty()).then_some(())).await;
+    faulty.gateway.lapse_uploads().await;
+    gateway::lapsed::end_lapsed(&faulty.gateway.state).await.unwrap();
+    client.send(&body[body.len() - 5..]).await;
+    assert_eq!(client.answer().await.status, 503);
+    let job = faulty.jobs.list(None, None, 10, None).await.unwrap().remove(0);
+    assert_eq!(job.reason.unwrap().code, ReasonCode::UploadInterrupted);
+    faulty.assert_nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn readiness_is_red_without_the_job_store_or_the_blob_store() {
+    let faulty = Faulty::start().await;
+    faulty.plan.next("ping", &[Some(Fault::Away)]);
+    let answer = faulty.gateway.call("GET", "/readyz", &[]).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(faulty.gateway.call("GET", "/healthz", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn reading_routes_answer_503_while_a_store_is_away() {
+    let faulty = Faulty::start().await;
+    let fid = faulty.gateway.store_mp3(ADA, "clip.mp3", b"mp3").await;
+    for (call, target) in [
+        ("stat", format!("/download?fid={fid}")),
+        ("read", format!("/download?fid={fid}")),
+        ("read piece", format!("/download?fid={fid}")),
+    ] {
+        faulty.plan.next(call, &[Some(Fault::Away)]);
+        let answer = faulty.gateway.call_as(&faulty.token, "GET", &target).await;
+        answer.assert_plain(503, "the service is not available now, please try again later");
+    }
+    for (call, target) in [
+        ("list", "/api/v1/jobs"),
+        ("get", "/api/v1/jobs/64b7f3a2c9e77b0001a1b2c3"),
+    ] {
+        faulty.plan.next(call, &[Some(Fault::Away)]);
+        let answer = faulty.gateway.call_as(&faulty.token, "GET", target).await;
+        answer.assert_problem(503, "unavailable");
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_fails_midway_breaks_the_connection() {
+    use tokio::io::AsyncReadExt as _;
+
+    let faulty = Faulty::start().await;
+    let fid = faulty.gateway.store_mp3(ADA, "clip.mp3", &vec![7; 8_000_000]).await;
+    faulty.plan.next("read piece", &[None, Some(Fault::Away)]);
+    let mut client = faulty.gateway.connect().await;
+    let bearer = format!("Bearer {}", faulty.token);
+    let target = format!("/download?fid={fid}");
+    client
+        .send(crate::gateway::head("GET", &target, &[("Authorization", &bearer)]))
+        .await;
+    let (mut reading, _writing) = client.split();
+    let mut received = Vec::new();
+    // It ends, with a reset or without, before all is there.
+    let _ended = reading.read_to_end(&mut received).await;
+    assert!(received.starts_with(b"HTTP/1.1 200 "));
+    assert!(
+        received.len() > 1000 && received.len() < 8_000_000,
+        "{}",
+        received.len()
+    );
+}

@@ -1,0 +1,258 @@
+//! `POST /upload` when all is well.
+
+use std::sync::Arc;
+
+use domain::{Bucket, JobState};
+
+use crate::client::HANG;
+use crate::gateway::{ADA, Gateway, Setup, address, eventually, file, form, text, upload_head};
+
+#[tokio::test]
+async fn an_upload_is_stored_committed_and_announced() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let mut announced = gateway.queue.consume("video", 1);
+    let body = form(&[file("anything", "summer 1.mp4", b"\r\n--video\r\n--BOUND\0")]);
+    let answer = gateway.upload(&token, &body).await;
+    answer.assert_plain(200, "success!");
+
+    let id = answer.header("x-job-id").unwrap();
+    assert_eq!(answer.header("location"), Some(&*format!("/api/v1/jobs/{id}")));
+    assert_eq!(answer.header("x-ignored-fields"), None);
+    let id = id.parse().unwrap();
+    let job = gateway.job(id).await;
+    assert_eq!((job.state, &job.owner), (JobState::Queued, &address(ADA)));
+    assert_eq!(job.filename.as_deref(), Some("summer 1.mp4"));
+    assert_eq!(job.size_bytes, Some(19));
+    assert_eq!(gateway.bytes(Bucket::Videos, id).await, b"\r\n--video\r\n--BOUND\0");
+    let blob = gateway.blobs.stat(Bucket::Videos, id).await.unwrap().unwrap();
+    assert!(blob.ours && blob.job == Some(id) && blob.owner == Some(address(ADA)) && blob.sha256.is_some());
+
+    let delivery = tokio::time::timeout(HANG, announced.next()).await.unwrap();
+    let message = delivery.message.unwrap();
+    assert_eq!((message.video_fid, message.mp3_fid), (id, None));
+    assert_eq!(message.username.as_str(), ADA);
+    // The broker has it, so nobody announces it again.
+    eventually(async || gateway.unannounced().await.is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn options_are_text_parts_before_or_after_the_file() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let body = form(&[
+        text("bitrate", "192"),
+        file("file", "clip.mp4", b"video"),
+        text("channels", " 1 "),
+    ]);
+    let answer = gateway.upload(&token, &body).await;
+    answer.assert_plain(200, "success!");
+    let job = gateway.job(answer.header("x-job-id").unwrap().parse().unwrap()).await;
+    assert_eq!((job.options.bitrate, job.options.channels), (Some(192), Some(1)));
+}
+
+#[tokio::test]
+async fn unknown_text_parts_are_ignored_and_listed() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let body = form(&[
+        text("title", &"x".repeat(300_000)),
+        file("file", "clip.mp4", b"video"),
+        text("a%0D%0AX-Evil: 1, b", ""),
+        text("title", "again"),
+    ]);
+    let answer = gateway.upload(&token, &body).await;
+    answer.assert_plain(200, "success!");
+    assert_eq!(
+        answer.header("x-ignored-fields"),
+        Some("title, a%0D%0AX-Evil%3A%201%2C%20b")
+    );
+}
+
+#[tokio::test]
+async fn a_bad_value_of_a_known_option_is_400_and_names_it() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let long = "1".repeat(1_000_000);
+    for (name, value) in [("bitrate", "129"), ("vbr", "best"), ("rate", &*long)] {
+        for parts in [
+            [text(name, value), file("file", "clip.mp4", b"video")],
+            [file("file", "clip.mp4", b"video"), text(name, value)],
+        ] {
+            let answer = gateway.upload(&token, &form(&parts)).await;
+            assert_eq!(answer.status, 400);
+            assert!(answer.text().contains(&format!("`{name}`")), "{}", answer.text());
+        }
+    }
+    let both = [
+        text("vbr", "2"),
+        text("bitrate", "128"),
+        file("file", "clip.mp4", b"video"),
+    ];
+    let answer = gateway.upload(&token, &form(&both)).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("`vbr`"));
+    eventually(async || {
+        let jobs = gateway.all_jobs().await;
+        jobs.iter().all(|job| job.state == JobState::Failed).then_some(())
+    })
+    .await;
+    gateway.assert_no_videos().await;
+}
+
+#[tokio::test]
+async fn only_who_names_json_gets_202_and_the_job() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let body = form(&[file("file", "clip.mp4", b"video")]);
+    let answer = gateway
+        .upload_with(&token, &body, &[("Accept", "application/json")])
+        .await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let job = answer.json();
+    let id = job["id"].as_str().unwrap();
+    assert_eq!(answer.header("x-job-id"), Some(id));
+    assert_eq!(answer.header("location"), Some(&*format!("/api/v1/jobs/{id}")));
+    assert_eq!(job["state"], "queued");
+    let shown = gateway.call_as(&token, "GET", &format!("/api/v1/jobs/{id}")).await;
+    assert_eq!(shown.json()["created_at"], job["created_at"]);
+
+    let answer = gateway.upload_with(&token, &body, &[("Accept", "*/*")]).await;
+    answer.assert_plain(200, "success!");
+}
+
+#[tokio::test]
+async fn an_empty_file_and_one_without_a_name_are_taken() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let answer = gateway.upload(&token, &form(&[file("file", "", b"")])).await;
+    answer.assert_plain(200, "success!");
+    let job = gateway.job(answer.header("x-job-id").unwrap().parse().unwrap()).await;
+    assert_eq!((job.filename.as_deref(), job.size_bytes), (Some("video"), Some(0)));
+}
+
+#[tokio::test]
+async fn a_file_name_loses_its_directories_and_control_characters() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let parts = [file("file", "../../etc/a%0D%0Ab\u{1b}.mp4", b"video")];
+    let answer = gateway.upload(&token, &form(&parts)).await;
+    let job = gateway.job(answer.header("x-job-id").unwrap().parse().unwrap()).await;
+    assert_eq!(job.filename.as_deref(), Some("ab.mp4"));
+}
+
+#[tokio::test]
+async fn a_chunked_upload_needs_no_length_and_keeps_the_connection() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let mut client = gateway.connect().await;
+    for _ in 0..2 {
+        let authorization = format!("Bearer {token}");
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Content-Type", crate::gateway::CONTENT_TYPE),
+            ("Transfer-Encoding", "chunked"),
+        ];
+        client.send(crate::gateway::head("POST", "/upload", &headers)).await;
+        for byte in form(&[file("file", "clip.mp4", b"video")]) {
+            client.send([b"1\r\n", &[byte][..], b"\r\n"].concat()).await;
+        }
+        client.send("0\r\n\r\n").await;
+        let answer = client.answer().await;
+        answer.assert_plain(200, "success!");
+        assert_eq!(answer.header("connection"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_large_upload_arrives_whole() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let video: Vec<u8> = (0..3_000_001_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let answer = gateway.upload(&token, &form(&[file("file", "clip.mp4", &video)])).await;
+    answer.assert_plain(200, "success!");
+    let id = answer.header("x-job-id").unwrap().parse().unwrap();
+    assert_eq!(gateway.bytes(Bucket::Videos, id).await, video);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_does_not_fail_an_upload_and_is_told_later() {
+    let mut setup = Setup::new().await;
+    setup.ports.queue = adapters::queue::connect(&"amqp://127.0.0.1:1".parse().unwrap()).unwrap();
+    let gateway = setup.start().await;
+    let token = gateway.login(ADA).await;
+    let id = gateway.uploaded(&token).await;
+    assert_eq!(gateway.job(id).await.state, JobState::Queued);
+    assert_eq!(gateway.unannounced().await.len(), 1);
+    let ready = gateway.call("GET", "/readyz?verbose", &[]).await;
+    assert_eq!(ready.status, 200);
+    assert_eq!(ready.json()["checks"]["broker"], "away");
+}
+
+#[tokio::test]
+async fn uploads_at_once_do_not_disturb_each_other() {
+    let gateway = Arc::new(Gateway::start().await);
+    let token = gateway.login(ADA).await;
+    let uploads: Vec<_> = (0..16_u8)
+        .map(|n| {
+            let (gateway, token) = (Arc::clone(&gateway), token.clone());
+            tokio::spawn(async move {
+                let video = vec![n; 100_000];
+                let answer = gateway.upload(&token, &form(&[file("file", "clip.mp4", &video)])).await;
+                let id = answer.header("x-job-id").unwrap().parse().unwrap();
+                assert_eq!(gateway.bytes(Bucket::Videos, id).await, video);
+                id
+            })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for upload in uploads {
+        ids.push(upload.await.unwrap());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 16);
+}
+
+#[tokio::test]
+async fn an_upload_whose_client_left_before_the_answer_still_counts() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    let body = form(&[file("file", "clip.mp4", b"video")]);
+    let mut client = gateway.connect().await;
+    client.send(upload_head(&token, body.len() as u64, &[])).await;
+    client.send(&body).await;
+    drop(client);
+    // Either the bytes arrived and the job is committed, or the reset was faster and nothing is left.
+    let job = gateway.ended_job().await;
+    match job.state {
+        JobState::Queued => assert_eq!(gateway.bytes(Bucket::Videos, job.id).await, b"video"),
+        state => {
+            assert_eq!(state, JobState::Failed);
+            gateway.assert_no_videos().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lapsed_upload_is_ended_with_its_file() {
+    let gateway = Gateway::start().await;
+    // What a killed gateway leaves: a record whose lease nobody renews, and a file nobody finishes.
+    let id = domain::JobId::new();
+    let job = domain::NewJob {
+        id,
+        owner: address(ADA),
+    };
+    gateway.jobs.create(job).await.unwrap();
+    gateway.store(Bucket::Videos, id, ADA, "clip.mp4", b"half of it").await;
+    gateway::lapsed::end_lapsed(&gateway.state).await.unwrap();
+    assert_eq!(gateway.job(id).await.state, JobState::Receiving);
+
+    gateway.lapse_uploads().await;
+    gateway::lapsed::end_lapsed(&gateway.state).await.unwrap();
+    let job = gateway.job(id).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert_eq!(job.reason.unwrap().code, domain::ReasonCode::UploadInterrupted);
+    gateway.assert_no_videos().await;
+}

@@ -1,0 +1,177 @@
+//! The commands of the `mp3converter` binary.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use testkit::media;
+
+fn mp3converter(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mp3converter"));
+    command.current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+fn with_input(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    // A program that refuses may not read its input to the end.
+    writer.join().unwrap().ok();
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_file_is_converted_without_any_service() {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = mp3converter(scratch.path())
+        .arg("convert")
+        .arg(media::sample("mkv-h264-opus"))
+        .arg("out.mp3")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let names: Vec<_> = std::fs::read_dir(scratch.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["out.mp3"], "nothing is left beside it");
+    let mp3 = std::fs::read(scratch.path().join("out.mp3")).unwrap();
+    assert!(text(&mp3[..512]).contains("Xing"), "the first frame is in place");
+}
+
+#[test]
+fn standard_input_and_output_give_the_same_bytes() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = media::sample("mp4-h264-aac");
+    let file = mp3converter(scratch.path())
+        .arg("convert")
+        .arg(&path)
+        .arg("out.mp3")
+        .status()
+        .unwrap();
+    assert!(file.success());
+    let mut piped = mp3converter(scratch.path());
+    piped.args(["convert", "-", "-"]);
+    let output = with_input(piped, &std::fs::read(&path).unwrap());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(output.stdout == std::fs::read(scratch.path().join("out.mp3")).unwrap());
+}
+
+#[test]
+fn media_at_fault_is_65_and_leaves_an_old_output_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let old = scratch.path().join("out.mp3");
+    std::fs::write(&old, "an old one").unwrap();
+    for bad in [
+        media::without_audio(),
+        media::garbage(),
+        media::empty(),
+        media::without_index(),
+    ] {
+        let output = mp3converter(scratch.path())
+            .arg("convert")
+            .arg(&bad)
+            .arg("out.mp3")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(65), "{}", bad.display());
+        assert_eq!(
+            text(&output.stderr).lines().count(),
+            1,
+            "one sentence: {}",
+            text(&output.stderr)
+        );
+        assert_eq!(std::fs::read(&old).unwrap(), b"an old one");
+    }
+    assert_eq!(
+        std::fs::read_dir(scratch.path()).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
+}
+
+#[test]
+fn wrong_usage_is_64_and_an_unwritable_output_is_70() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sample = media::sample("ogg-opus-mono");
+    let sample = sample.to_str().unwrap();
+    let wrong: [&[&str]; 6] = [
+        &["convert"],
+        &["convert", "missing.mp4", "out.mp3"],
+        &["convert", sample, "out.mp3", "--bitrate", "129"],
+        &["convert", sample, "out.mp3", "--vbr", "2", "--bitrate", "128"],
+        &["convert", ".", "out.mp3"],
+        &["frobnicate"],
+    ];
+    for arguments in wrong {
+        let output = mp3converter(scratch.path()).args(arguments).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(64),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+    let output = mp3converter(scratch.path())
+        .args(["convert", sample, "nowhere/out.mp3"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(70), "{}", text(&output.stderr));
+    assert_eq!(
+        mp3converter(scratch.path()).arg("--help").status().unwrap().code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn accounts_are_kept_with_passwords_from_standard_input() {
+    let scratch = tempfile::tempdir().unwrap();
+    let user = |arguments: &[&str], input: &str| {
+        let mut command = mp3converter(scratch.path());
+        command.arg("user").args(arguments);
+        with_input(command, input.as_bytes())
+    };
+    assert!(
+        user(&["add", "ada@example.com"], "correct horse battery\n")
+            .status
+            .success()
+    );
+    let again = user(&["add", "ADA@example.com"], "correct horse battery\n");
+    assert!(!again.status.success() && !again.stderr.is_empty());
+    assert!(text(&user(&["list"], "").stdout).contains("ada@example.com"));
+    assert!(
+        user(&["passwd", "ada@example.com"], "another horse battery\n")
+            .status
+            .success()
+    );
+    assert!(user(&["disable", "ada@example.com"], "").status.success());
+    assert!(user(&["remove", "ada@example.com"], "").status.success());
+    assert!(!text(&user(&["list"], "").stdout).contains("ada@example.com"));
+}
+
+#[test]
+fn the_doctor_finds_nothing_wrong_with_an_embedded_suite_and_names_what_is_missing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let well = mp3converter(scratch.path()).arg("doctor").output().unwrap();
+    assert!(well.status.success(), "{}{}", text(&well.stdout), text(&well.stderr));
+    assert!(!text(&well.stdout).contains("missing"), "{}", text(&well.stdout));
+    std::fs::write(scratch.path().join("file"), "").unwrap();
+    let ill = mp3converter(scratch.path())
+        .args(["doctor", "--data-dir", "file/data"])
+        .output()
+        .unwrap();
+    assert_eq!(ill.status.code(), Some(70));
+    assert!(text(&ill.stdout).contains("MP3_DATA_DIR"), "{}", text(&ill.stdout));
+}

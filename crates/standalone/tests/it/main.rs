@@ -1,0 +1,9 @@
+//! The suite from the outside: the main job on the embedded adapters and on real servers, and the `mp3converter` binary.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod commands;
+mod main_job;
+mod readme;
+mod serve;
+mod suite;
+mod waiting;

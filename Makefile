@@ -1,7 +1,7 @@
 # `make` alone lists what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help run demo test check lint stack stack-down newcomer-test memory
+.PHONY: help run demo test check lint stack stack-down newcomer-test bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ stack-down: ## Stop what `make stack` started
 newcomer-test: ## Prove the two README commands in a bare Debian 12
 	@scripts/newcomer-test.sh
 
-memory: ## Upload, convert and download 1 GiB and print the peaks of memory
+bench: ## Measure: the peaks of memory while 1 GiB is uploaded, converted and downloaded
 	@scripts/setup.sh test
 	@cargo build --locked --release --workspace --bins
-	@benches/memory.sh
+	@scripts/bench.sh

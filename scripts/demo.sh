@@ -12,8 +12,6 @@ finish() {
 }
 trap finish EXIT
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null || echo 18080)
-base=http://127.0.0.1:$port
 now() { date +%s%N; }
 step() { # name, begun at
   printf '  %-12s %6d ms   %s\n' "$1" $((($(now) - $2) / 1000000)) "$3"
@@ -25,15 +23,16 @@ ffmpeg -v error -f lavfi -i testsrc2=size=1280x720:rate=25:duration=60 -f lavfi 
 echo "sample: $(du -h "$scratch/demo.mp4" | cut -f1) of H.264 and AAC, 60 s"
 
 password=$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n')
-MP3_DATA_DIR="$scratch/data" MP3_LISTEN="127.0.0.1:$port" MP3_OPS_LISTEN=127.0.0.1:0 MP3_ADMIN_EMAIL=demo@localhost MP3_ADMIN_PASSWORD="$password" \
+MP3_DATA_DIR="$scratch/data" MP3_LISTEN=127.0.0.1:0 MP3_OPS_LISTEN=127.0.0.1:0 MP3_ADMIN_EMAIL=demo@localhost MP3_ADMIN_PASSWORD="$password" \
   target/release/mp3converter serve > "$scratch/log" 2>&1 &
 server=$!
 for _ in $(seq 100); do
-  curl -sf "$base/readyz" > "$scratch/ready" && break
+  base=$(sed -n 's/.* is listening on \(http:.*\)/\1/p' "$scratch/log")
+  [ -z "$base" ] || break
   kill -0 "$server" 2>/dev/null || give_up "the server ended"
   sleep 0.1
 done
-curl -sf "$base/readyz" > "$scratch/ready" || give_up "the server did not become ready"
+[ -n "$base" ] || give_up "the server did not become ready"
 
 t=$(now); token=$(curl -sf -X POST -u "demo@localhost:$password" "$base/login"); step "log in" "$t" "a token of ${#token} characters"
 t=$(now)

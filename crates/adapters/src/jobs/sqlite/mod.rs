@@ -2,7 +2,9 @@
 //!
 //! One connection writes, in transactions that take the write lock at their beginning: a transaction that starts by
 //! reading and then wants to write fails at once when somebody else wrote in between, whatever the busy timeout.
-//! Other connections read. Every write is flushed to the disk before it is acknowledged.
+//! Other connections read. Every write is flushed to the disk before it is acknowledged (`synchronous=FULL`), so it
+//! survives a power cut: 230 to 570 commits a second on a virtual disk, against 12,000 that a power cut may take back.
+//! A job needs about ten.
 
 mod adopt;
 mod record;

@@ -50,7 +50,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         1 => Just(Deed::RenewUpload),
         4 => hand.clone().prop_map(|(worker, step)| Deed::ClaimDue { worker, step }),
         4 => hand.clone().prop_map(|(worker, step)| Deed::Claim { worker, step }),
-        3 => hand.prop_map(|(worker, step)| Deed::Renew { worker, step }),
+        3 => hand.clone().prop_map(|(worker, step)| Deed::Renew { worker, step }),
         6 => (0..2_usize, conversion_end).prop_map(settle(Step::Convert)),
         4 => (0..2_usize, mail_end).prop_map(settle(Step::Tell)),
         2 => prop_oneof![Just(None), Just(Some(0)), Just(Some(1))].prop_map(|mp3| Deed::Adopt { mp3 }),
@@ -60,11 +60,19 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         3 => Just(Deed::Replay),
         4 => Just(Deed::Pass),
     ];
-    prop::collection::vec(deed, 1..40).prop_map(|mut deeds| {
-        // Most stories begin with an upload; a few with a message from a foreign gateway.
-        if !matches!(deeds[0], Deed::Adopt { .. }) {
-            deeds.insert(0, Deed::Create);
-            deeds.insert(1, Deed::Commit);
+    // A worker that comes back after another one took over is what fences are for: more often than chance has it.
+    let takeover = hand.prop_map(|(worker, step)| {
+        let by = |worker| Deed::ClaimDue { worker, step };
+        vec![by(worker), Deed::Pass, by(1 - worker)]
+    });
+    let scene = prop_oneof![5 => deed.prop_map(|deed| vec![deed]), 1 => takeover];
+    prop::collection::vec(scene, 1..40).prop_map(|scenes| {
+        let mut deeds = scenes.concat();
+        // Most stories begin with a whole upload, some with a broken one, a few with a foreign gateway's message.
+        match deeds[0] {
+            Deed::Adopt { .. } => {}
+            Deed::FailUpload | Deed::RenewUpload => deeds.insert(0, Deed::Create),
+            _ => drop(deeds.splice(..0, [Deed::Create, Deed::Commit])),
         }
         deeds
     })

@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{BlobStore, Bucket, Claim, Job, Mp3, PortError, Settlement, Step, Work};
+use domain::{BlobStore, Bucket, Claim, Job, Settlement, Step, VerdictKind, Work};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use runtime::metrics::Metrics;
 use runtime::worker::{Context, Ending, Handler, Outcome};
 
 use crate::{Letterhead, Mailer, SendError};
 
 /// The waits after a mail server did not take a mail: about a day in all.
+///
+/// Source: RFC 5321 section 4.5.4.1, which asks for four to five days; whoever waits for an MP3 has given up by then.
 const RETRY_DELAYS: [Duration; 7] = [
     Duration::from_secs(60),
     Duration::from_secs(5 * 60),
@@ -20,35 +26,105 @@ const RETRY_DELAYS: [Duration; 7] = [
     Duration::from_secs(8 * 60 * 60),
 ];
 
+/// Taken by the mail server.
+const SENT: &str = "sent";
+/// Not taken, to be tried again.
+const POSTPONED: &str = "postponed";
+/// Never to be taken.
+const REFUSED: &str = "refused";
+/// Tried for a day.
+const ABANDONED: &str = "abandoned";
+
 /// Tells owners.
+///
+/// What becomes of a mail never changes its job: a mail that cannot be delivered is logged with its job's id and
+/// counted in `mp3_mails`, and its claim ends as told.
 pub struct NotifyHandler {
     blobs: Arc<dyn BlobStore>,
     mailer: Mailer,
     letterhead: Letterhead,
+    mails: Family<MailLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MailLabels {
+    outcome: &'static str,
 }
 
 impl NotifyHandler {
-    /// A handler that sends through `mailer`, and asks `blobs` for sizes that a record does not know.
-    pub fn new(blobs: Arc<dyn BlobStore>, mailer: Mailer, letterhead: Letterhead) -> Self {
-        Self {
+    /// A handler that sends through `mailer`, asks `blobs` for sizes that a record does not know, and counts in
+    /// `metrics`.
+    pub fn new(blobs: Arc<dyn BlobStore>, mailer: Mailer, letterhead: Letterhead, metrics: &Metrics) -> Self {
+        let mails = Family::default();
+        let handler = Self {
             blobs,
             mailer,
             letterhead,
+            mails: metrics.register("mails", "Mails by how sending them ended", mails),
+        };
+        // From the start, so that an alert on a rise sees the first one.
+        for outcome in [SENT, POSTPONED, REFUSED, ABANDONED] {
+            drop(handler.mails.get_or_create(&MailLabels { outcome }));
         }
+        handler
     }
 
     /// The job with the size of its MP3, which a foreign converter did not write down.
-    async fn completed(&self, job: &Job) -> Result<Job, PortError> {
+    ///
+    /// # Errors
+    /// There is no such MP3, at least not yet: its owner would be sent to a dead link.
+    async fn completed(&self, job: &Job) -> Result<Job, String> {
         let mut job = job.clone();
-        if let Some(Mp3 {
-            fid,
-            size_bytes: size_bytes @ None,
-            ..
-        }) = &mut job.mp3
-        {
-            *size_bytes = self.blobs.stat(Bucket::Mp3s, *fid).await?.map(|blob| blob.len_bytes);
+        let Some(mp3) = job.mp3.as_mut().filter(|mp3| mp3.size_bytes.is_none()) else {
+            return Ok(job);
+        };
+        match self.blobs.stat(Bucket::Mp3s, mp3.fid).await {
+            Ok(Some(blob)) => mp3.size_bytes = Some(blob.len_bytes),
+            Ok(None) => return Err(format!("no MP3 `{}` is stored", mp3.fid)),
+            // The size is not worth the owner's waiting.
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot look up the size of the MP3"
+            ),
         }
         Ok(job)
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.mails.get_or_create(&MailLabels { outcome }).inc();
+    }
+
+    /// The owner can never be told: an operator should know, and nobody tries again.
+    fn hopeless(&self, error: &(dyn std::error::Error + 'static)) -> Outcome {
+        tracing::error!(error, "the owner cannot be told");
+        self.count(REFUSED);
+        Outcome::Settle(Settlement::Told)
+    }
+
+    async fn tell(&self, job: &Job, kind: VerdictKind) -> Outcome {
+        let job = match self.completed(job).await {
+            Ok(job) => job,
+            Err(missing) => {
+                self.count(POSTPONED);
+                return Outcome::Trouble(missing.into());
+            }
+        };
+        let message = match self.letterhead.compose(&job, kind) {
+            Ok(message) => message,
+            Err(undeliverable) => return self.hopeless(&undeliverable),
+        };
+        let name = format!("{}.{}", job.id, kind.as_str());
+        match self.mailer.send(&name, &message).await {
+            Ok(()) => {
+                self.count(SENT);
+                Outcome::Settle(Settlement::Told)
+            }
+            Err(refused @ SendError::Refused(_)) => self.hopeless(&refused),
+            Err(error) => {
+                self.count(POSTPONED);
+                Outcome::Trouble(error.into())
+            }
+        }
     }
 }
 
@@ -63,6 +139,7 @@ impl Handler for NotifyHandler {
     }
 
     fn give_up(&self) -> Settlement {
+        self.count(ABANDONED);
         Settlement::Told
     }
 
@@ -70,35 +147,25 @@ impl Handler for NotifyHandler {
         let Work::Tell(kind) = claim.work else {
             return Outcome::Trouble("not a mail".into());
         };
-        let job = match self.completed(&claim.job).await {
-            Ok(job) => job,
-            Err(error) => return error.into(),
-        };
-        let message = match self.letterhead.compose(&job, kind) {
-            Ok(message) => message,
-            Err(undeliverable) => {
-                tracing::error!(
-                    error = &undeliverable as &dyn std::error::Error,
-                    "the owner cannot be told"
-                );
-                return Outcome::Settle(Settlement::Told);
-            }
-        };
-        let name = format!("{}.{}", job.id, kind.as_str());
         let cancelled = context.cancelled();
-        let sent = tokio::select! {
-            sent = self.mailer.send(&name, message) => sent,
-            () = cancelled.cancelled() => return Outcome::Stopped,
-        };
-        match sent {
-            Ok(()) => Outcome::Settle(Settlement::Told),
-            Err(refused @ SendError::Refused(_)) => {
-                tracing::error!(error = &refused as &dyn std::error::Error, "the owner cannot be told");
-                Outcome::Settle(Settlement::Told)
-            }
-            Err(error) => Outcome::Trouble(error.into()),
+        tokio::select! {
+            outcome = self.tell(&claim.job, kind) => outcome,
+            () = cancelled.cancelled() => Outcome::Stopped,
         }
     }
 
     async fn settled(&self, _: &Claim, _: &Settlement, _: Ending) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_grow_rarer_and_end_within_a_day() {
+        assert!(RETRY_DELAYS.is_sorted());
+        let whole: Duration = RETRY_DELAYS.iter().sum();
+        let hours = whole.as_secs() / 3600;
+        assert!((22..24).contains(&hours), "{hours}");
+    }
 }

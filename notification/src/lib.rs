@@ -11,6 +11,7 @@ mod handler;
 mod mailer;
 mod message;
 mod settings;
+mod smtp;
 
 use std::sync::Arc;
 
@@ -21,9 +22,10 @@ use runtime::probes::Readiness;
 use runtime::worker::Worker;
 
 pub use handler::NotifyHandler;
-pub use mailer::{Mailer, MailerError, SendError, SmtpLogin};
-pub use message::Letterhead;
+pub use mailer::{Mailer, MailerError, Outbox, SendError, SmtpLogin};
+pub use message::{Letterhead, Undeliverable};
 pub use settings::{MailSettings, Settings};
+pub use smtp::SmtpServer;
 
 /// How many mails are sent at a time.
 const SLOTS: u16 = 4;
@@ -52,7 +54,7 @@ impl Notification {
             jobs: self.jobs,
             queue: self.queue,
             queue_name: self.mp3_queue,
-            handler: Arc::new(NotifyHandler::new(self.blobs, self.mailer, self.letterhead)),
+            handler: Arc::new(NotifyHandler::new(self.blobs, self.mailer, self.letterhead, metrics)),
             slots: SLOTS,
         };
         let (worker_life, metrics) = (life.clone(), metrics.clone());

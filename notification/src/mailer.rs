@@ -2,33 +2,30 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use domain::BackendUrl;
-use lettre::transport::smtp::PoolConfig;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use domain::{BackendUrl, Source};
+use lettre::Message;
 use runtime::settings::Secret;
+use tokio::sync::watch;
 
-/// How long a server may take for one reply. The one after the last byte of a mail may take ten minutes, and giving up
-/// on it early sends the mail twice.
-///
-/// Source: RFC 5321 section 4.5.3.2.6.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// How long a connection is kept for the next mail; servers close idle ones after a minute or more.
-const IDLE: Duration = Duration::from_secs(30);
-/// Replies that refuse the login, not the mail: the settings are wrong, and will be mended.
-///
-/// Source: RFC 4954 section 6.
-const LOGIN_REFUSED: [u16; 4] = [530, 534, 535, 538];
+use crate::smtp::SmtpServer;
 
-/// A mail server, or a directory.
-#[derive(Clone)]
+/// A mail server, a directory, or a list in memory.
+#[derive(Clone, Debug)]
 pub enum Mailer {
     /// Hands mails to a server.
-    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+    Smtp(Arc<SmtpServer>),
     /// Writes each mail to `{directory}/{name}.eml`.
     File(PathBuf),
+    /// Keeps mails for who asks.
+    Memory(Outbox),
+}
+
+/// Mails that were delivered to nobody. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    mails: Arc<watch::Sender<Vec<String>>>,
 }
 
 /// The login at the mail server, for a URL that has none.
@@ -48,7 +45,16 @@ pub enum MailerError {
     UnknownScheme(String),
     /// The right scheme, and no more.
     #[error("SMTP_URL: the URL cannot be used")]
-    Invalid(#[source] lettre::transport::smtp::Error),
+    Invalid(#[source] Source),
+    /// The certificate it names cannot be read.
+    #[error("SMTP_URL: cannot use the certificate in `{path}`")]
+    Certificate {
+        /// The file.
+        path: String,
+        /// The system's error, or the parser's.
+        #[source]
+        source: Source,
+    },
 }
 
 /// Why a mail did not go out.
@@ -56,33 +62,29 @@ pub enum MailerError {
 pub enum SendError {
     /// The server will never take it: do not try again.
     #[error("the mail server refuses this mail for good")]
-    Refused(#[source] lettre::transport::smtp::Error),
-    /// The server is away, busy, or refuses the login: try again later. The mail may have gone out.
+    Refused(#[source] Source),
+    /// The server is away, busy, or refuses the login: try again later.
     #[error("the mail server did not take the mail")]
-    Unavailable(#[source] lettre::transport::smtp::Error),
+    Unavailable(#[source] Source),
+    /// The connection broke after the whole mail was sent and before the server's word on it: try again later, with the
+    /// same Message-ID, since the first copy may have arrived.
+    #[error("the mail server did not say whether it took the mail")]
+    Unknown(#[source] Source),
     /// The file cannot be written: try again later.
     #[error("cannot write the mail to a file")]
     File(#[source] io::Error),
 }
 
 impl Mailer {
-    /// The mailer a URL names: `smtp://HOST[:PORT]` in the clear, with `?tls=required` for STARTTLS, `smtps://` with TLS
-    /// from the start, or `file:DIR`. Connects to nothing yet.
+    /// The mailer a URL names: `smtp://HOST[:PORT]` in the clear, with `?tls=required` for STARTTLS, `smtps://HOST` with
+    /// TLS from the start, or `file:DIR`. Connects to nothing yet.
     ///
     /// # Errors
     /// The URL cannot be used.
     pub fn connect(url: &BackendUrl, login: Option<SmtpLogin>) -> Result<Self, MailerError> {
         match url.scheme() {
             "file" => Ok(Self::File(PathBuf::from(url.path()))),
-            "smtp" | "smtps" => {
-                let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose());
-                let mut builder = builder.map_err(MailerError::Invalid)?.timeout(Some(REPLY_TIMEOUT));
-                builder = builder.pool_config(PoolConfig::new().max_size(4).idle_timeout(IDLE));
-                if let Some(login) = login.filter(|_| !url.expose().contains('@')) {
-                    builder = builder.credentials(Credentials::new(login.user, login.password.expose().to_owned()));
-                }
-                Ok(Self::Smtp(Box::new(builder.build())))
-            }
+            "smtp" | "smtps" => Ok(Self::Smtp(Arc::new(SmtpServer::new(url, login.as_ref())?))),
             scheme => Err(MailerError::UnknownScheme(scheme.to_owned())),
         }
     }
@@ -92,34 +94,46 @@ impl Mailer {
     ///
     /// # Errors
     /// See [`SendError`]. Dropping the future in the middle may or may not have sent it.
-    pub async fn send(&self, name: &str, message: Message) -> Result<(), SendError> {
+    pub async fn send(&self, name: &str, message: &Message) -> Result<(), SendError> {
         match self {
-            Self::Smtp(transport) => match transport.send(message).await {
-                Ok(_) => Ok(()),
-                Err(error) if is_final(&error) => Err(SendError::Refused(error)),
-                Err(error) => Err(SendError::Unavailable(error)),
-            },
+            Self::Smtp(server) => server.deliver(message).await,
             Self::File(directory) => write(directory, name, message.formatted())
                 .await
                 .map_err(SendError::File),
+            Self::Memory(outbox) => {
+                outbox.keep(String::from_utf8_lossy(&message.formatted()).into_owned());
+                Ok(())
+            }
         }
     }
 }
 
-fn is_final(error: &lettre::transport::smtp::Error) -> bool {
-    let refuses_login = error
-        .status()
-        .is_some_and(|code| LOGIN_REFUSED.contains(&u16::from(code)));
-    error.is_permanent() && !refuses_login
+impl Outbox {
+    /// The mails so far, oldest first, as they would go over the wire.
+    pub fn mails(&self) -> Vec<String> {
+        self.mails.borrow().clone()
+    }
+
+    /// Waits until there are at least `count` mails, and returns all.
+    pub async fn wait_for(&self, count: usize) -> Vec<String> {
+        let mut mails = self.mails.subscribe();
+        match mails.wait_for(|mails| mails.len() >= count).await {
+            Ok(mails) => mails.clone(),
+            // The sender is `self`'s, so it is there.
+            Err(_) => self.mails(),
+        }
+    }
+
+    fn keep(&self, mail: String) {
+        self.mails.send_modify(|mails| mails.push(mail));
+    }
 }
 
 /// Writes the file so that it is there whole or not at all.
 async fn write(directory: &Path, name: &str, mail: Vec<u8>) -> io::Result<()> {
     tokio::fs::create_dir_all(directory).await?;
-    let (part, path) = (
-        directory.join(format!(".{name}.part")),
-        directory.join(format!("{name}.eml")),
-    );
+    let part = directory.join(format!(".{name}.part"));
+    let path = directory.join(format!("{name}.eml"));
     tokio::fs::write(&part, mail).await?;
     tokio::fs::File::open(&part).await?.sync_all().await?;
     tokio::fs::rename(part, path).await

@@ -11,6 +11,8 @@ use url::Url;
 
 /// The host part of every Message-ID.
 const MESSAGE_ID_HOST: &str = "mp3converter";
+/// How much of a file name or a verdict a mail repeats.
+const MAX_TEXT_CHARS: usize = 500;
 
 /// What every mail begins with.
 #[derive(Clone, Debug)]
@@ -24,14 +26,14 @@ pub struct Letterhead {
 /// The owner's address cannot be written to.
 #[derive(Debug, thiserror::Error)]
 #[error("the owner's address is none that mail can be sent to")]
-pub(crate) struct Undeliverable;
+pub struct Undeliverable;
 
 impl Letterhead {
     /// The mail that tells the owner of `job` the news of this kind.
     ///
     /// # Errors
     /// The owner's address is none.
-    pub(crate) fn compose(&self, job: &Job, kind: VerdictKind) -> Result<Message, Undeliverable> {
+    pub fn compose(&self, job: &Job, kind: VerdictKind) -> Result<Message, Undeliverable> {
         let recipient: Address = job.owner.as_str().parse().map_err(|_| Undeliverable)?;
         let (subject, text) = match (kind, &job.mp3) {
             (VerdictKind::Done, Some(mp3)) => (
@@ -84,20 +86,24 @@ fn not_ready(job: &Job, kind: VerdictKind) -> String {
         .filename
         .as_deref()
         .map_or_else(|| format!("your upload {}", job.id), one_line);
-    let verdict = job
-        .reason
-        .as_ref()
-        .map_or("It could not be converted.", |reason| reason.message.as_str());
-    let way_out = match kind {
-        VerdictKind::Dead => {
-            "This was our fault. Your upload is kept, and you need not do anything: \
-             when the trouble is found it is converted, and you are told again."
-        }
-        _ => "Nothing is left to do for this upload. You can send another file at any time.",
+    let verdict = job.reason.as_ref().map_or_else(
+        || "It could not be converted.".to_owned(),
+        |reason| one_line(&reason.message),
+    );
+    let (news, way_out) = match kind {
+        VerdictKind::Dead => (
+            format!("There is no MP3 of {name} yet, and it was our fault, not your file's."),
+            "Nothing is lost: your upload is kept, and the operator is informed. You need not do anything: when the\r\n\
+             trouble is over it is converted, and you are told again.",
+        ),
+        _ => (
+            format!("There is no MP3 of {name}."),
+            "What you can do: mend the file or take another one, and upload it again.",
+        ),
     };
     format!(
-        "There is no MP3 of {name}.\r\n\r\n{}\r\n\r\n{way_out}\r\n",
-        one_line(verdict)
+        "{news}\r\n\r\n{verdict}\r\n\r\n{way_out}\r\n\r\n{:<10}{}\r\n",
+        "Job:", job.id
     )
 }
 
@@ -106,11 +112,19 @@ fn message_id(job: Fid, kind: VerdictKind) -> String {
     format!("<{job}.{}@{MESSAGE_ID_HOST}>", kind.as_str())
 }
 
-/// The text without anything that could end a line.
+/// The text without anything that could end a line or turn the direction of writing, and not without end.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
-        .collect()
+    let harmless = |character: char| match character {
+        // Line and paragraph separators, and the marks that make `gpj.exe` read as `exe.jpg`.
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
+        _ if character.is_control() => ' ',
+        _ => character,
+    };
+    let mut line: String = text.chars().take(MAX_TEXT_CHARS).map(harmless).collect();
+    if text.chars().nth(MAX_TEXT_CHARS).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 fn playing_time(time: Duration) -> String {
@@ -168,8 +182,18 @@ mod tests {
         }
     }
 
+    fn raw(message: &Message) -> String {
+        String::from_utf8(message.formatted()).unwrap()
+    }
+
+    fn subject_of(message: &Message) -> String {
+        let raw = raw(message);
+        let line = raw.lines().find_map(|line| line.strip_prefix("Subject: "));
+        line.unwrap().to_owned()
+    }
+
     fn text_of(message: &Message) -> String {
-        let raw = String::from_utf8(message.formatted()).unwrap();
+        let raw = raw(message);
         let (_, body) = raw.split_once("\r\n\r\n").unwrap();
         body.replace("=\r\n", "").replace("=3D", "=")
     }
@@ -207,17 +231,76 @@ mod tests {
             reason: reason(ReasonCode::NoAudio, "It is silent."),
             ..job("talk.mp4")
         };
-        let text = text_of(&letterhead().compose(&failed, VerdictKind::Failed).unwrap());
-        assert!(
-            text.starts_with("There is no MP3 of talk.mp4.\r\n\r\nIt is silent.\r\n"),
-            "{text}"
+        let message = letterhead().compose(&failed, VerdictKind::Failed).unwrap();
+        assert_eq!(subject_of(&message), "MP3 conversion failed");
+        assert_eq!(
+            text_of(&message),
+            "There is no MP3 of talk.mp4.\r\n\r\n\
+             It is silent.\r\n\r\n\
+             What you can do: mend the file or take another one, and upload it again.\r\n\r\n\
+             Job:      64b7f3a2c9e77b0001a1b2c3\r\n"
         );
         let dead = Job {
             reason: reason(ReasonCode::Dead, "The disk is full."),
             ..failed
         };
-        let text = text_of(&letterhead().compose(&dead, VerdictKind::Dead).unwrap());
-        assert!(text.contains("our fault"), "{text}");
+        let message = letterhead().compose(&dead, VerdictKind::Dead).unwrap();
+        assert_eq!(subject_of(&message), "MP3 conversion failed");
+        assert_eq!(
+            text_of(&message),
+            "There is no MP3 of talk.mp4 yet, and it was our fault, not your file's.\r\n\r\n\
+             The disk is full.\r\n\r\n\
+             Nothing is lost: your upload is kept, and the operator is informed. You need not do anything: when the\r\n\
+             trouble is over it is converted, and you are told again.\r\n\r\n\
+             Job:      64b7f3a2c9e77b0001a1b2c3\r\n"
+        );
+    }
+
+    #[test]
+    fn what_a_foreign_service_did_not_write_down_is_left_out() {
+        let mut foreign = Job {
+            filename: None,
+            ..job("")
+        };
+        let mp3 = foreign.mp3.as_mut().unwrap();
+        (mp3.size_bytes, mp3.duration_ms) = (None, None);
+        let text = text_of(&letterhead().compose(&foreign, VerdictKind::Done).unwrap());
+        assert!(
+            text.starts_with(
+                "mp3 file_id: 64b7f3a2c9e77b0001a1b2c4 is now ready!\r\n\r\nFile:     audio.mp3\r\n\r\nDownload"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_same_news_has_the_same_message_id_and_other_news_another() {
+        let id = |kind| {
+            let mail = raw(&letterhead().compose(&job("talk.mp4"), kind).unwrap());
+            let line = mail.lines().find(|line| line.starts_with("Message-ID: "));
+            line.unwrap().to_owned()
+        };
+        assert_eq!(id(VerdictKind::Done), id(VerdictKind::Done));
+        assert_ne!(id(VerdictKind::Failed), id(VerdictKind::Dead));
+    }
+
+    #[test]
+    fn a_name_in_any_script_arrives_as_it_is() {
+        let mail = raw(&letterhead().compose(&job("Grüße 東京.mp4"), VerdictKind::Done).unwrap());
+        assert!(mail.is_ascii());
+        assert!(
+            mail.contains("Content-Transfer-Encoding: quoted-printable\r\n"),
+            "{mail}"
+        );
+        assert!(mail.contains("Gr=C3=BC=C3=9Fe =E6=9D=B1=E4=BA=AC.mp3"), "{mail}");
+    }
+
+    #[test]
+    fn a_name_without_end_is_cut() {
+        let mail = letterhead()
+            .compose(&job(&"x".repeat(100_000)), VerdictKind::Failed)
+            .unwrap();
+        assert!(mail.formatted().len() < 4096);
     }
 
     #[test]
@@ -226,12 +309,17 @@ mod tests {
             "a\r\nBcc: eve@example.com\r\n\r\n.mp4",
             "a\n.\r\nMAIL FROM:<x>",
             "\u{85}\u{0}x",
+            "a\u{2028}\u{202e}4pm.exe",
+            "a\rb",
         ] {
             let message = letterhead().compose(&job(name), VerdictKind::Done).unwrap();
             assert_eq!(message.envelope().to().len(), 1);
             let raw = String::from_utf8(message.formatted()).unwrap();
             let (head, _) = raw.split_once("\r\n\r\n").unwrap();
             assert!(!head.contains("eve") && !raw.contains("\n."), "{raw}");
+            let text = text_of(&message);
+            assert_eq!(text.lines().count(), 9, "{text}");
+            assert!(!text.contains(['\u{2028}', '\u{202e}']), "{text}");
         }
     }
 
@@ -242,6 +330,8 @@ mod tests {
             "ada@example.com, eve@example.com",
             "<ada@example.com>",
             "a b@c",
+            "ada@example.com>\u{a0}<eve@example.com",
+            "ada@example.com eve@example.com",
         ] {
             let job = Job {
                 owner: owner.parse().unwrap(),
@@ -249,5 +339,14 @@ mod tests {
             };
             assert!(letterhead().compose(&job, VerdictKind::Done).is_err(), "{owner}");
         }
+    }
+
+    #[test]
+    fn the_first_account_of_the_single_process_can_be_written_to() {
+        let job = Job {
+            owner: "admin@localhost".parse().unwrap(),
+            ..job("talk.mp4")
+        };
+        assert!(letterhead().compose(&job, VerdictKind::Done).is_ok());
     }
 }

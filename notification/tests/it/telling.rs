@@ -1,0 +1,265 @@
+//! From a job's end to its mail, on embedded stores.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::{
+    BlobStore, Bucket, Claim, Fid, JobId, JobMessage, JobState, JobStore, MP3_QUEUE, Mp3, NewBlob, NewJob, Options,
+    Queue, Reason, ReasonCode, Settlement, Step, Uploaded,
+};
+use notification::{Mailer, Notification, Outbox};
+use runtime::Lifecycle;
+use runtime::metrics::Metrics;
+
+use crate::delivery::letterhead;
+use crate::mail_server::{Answer, MailServer, Tls};
+
+const HANG_GUARD: Duration = Duration::from_secs(60);
+
+struct Suite {
+    _directory: tempfile::TempDir,
+    jobs: Arc<dyn JobStore>,
+    blobs: Arc<dyn BlobStore>,
+    queue: Arc<dyn Queue>,
+    life: Lifecycle,
+    metrics: Metrics,
+}
+
+impl Suite {
+    fn start(mailer: Mailer) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = |scheme: &str, name: &str| {
+            let path = directory.path().join(name);
+            format!("{scheme}:{}", path.display()).parse().unwrap()
+        };
+        let suite = Self {
+            jobs: adapters::jobs::connect(&url("sqlite", "jobs.db")).unwrap(),
+            blobs: adapters::blobs::connect(&url("file", "blobs")).unwrap(),
+            queue: adapters::queue::connect(&"memory:".parse().unwrap()).unwrap(),
+            life: Lifecycle::new(),
+            metrics: Metrics::default(),
+            _directory: directory,
+        };
+        let notification = Notification {
+            jobs: Arc::clone(&suite.jobs),
+            blobs: Arc::clone(&suite.blobs),
+            queue: Arc::clone(&suite.queue),
+            mp3_queue: MP3_QUEUE.to_owned(),
+            mailer,
+            letterhead: letterhead(),
+        };
+        notification.start(&suite.life, &suite.metrics);
+        suite
+    }
+
+    /// A job whose conversion has just been claimed.
+    async fn claimed(&self) -> Claim {
+        let id = JobId::new();
+        let owner = "ada@example.com".parse().unwrap();
+        self.jobs.create(NewJob { id, owner }).await.unwrap();
+        let uploaded = Uploaded {
+            filename: "talk.mp4".to_owned(),
+            size_bytes: 1,
+            options: Options::default(),
+        };
+        assert!(self.jobs.commit_upload(id, uploaded).await.unwrap());
+        self.jobs.claim(Step::Convert, id).await.unwrap().unwrap()
+    }
+
+    async fn settle(&self, claim: &Claim, settlement: Settlement) -> JobMessage {
+        assert!(self.jobs.settle(claim, settlement).await.unwrap());
+        self.jobs.get(claim.job.id).await.unwrap().unwrap().message()
+    }
+
+    async fn converted(&self) -> JobMessage {
+        let claim = self.claimed().await;
+        let mp3 = Mp3 {
+            fid: Fid::new(),
+            size_bytes: Some(2048),
+            duration_ms: Some(61_000),
+        };
+        self.settle(&claim, Settlement::Converted(mp3)).await
+    }
+
+    /// The message of a foreign converter that stored `content` as its MP3.
+    async fn foreign(&self, content: &'static [u8]) -> JobMessage {
+        let message = JobMessage {
+            video_fid: Fid::new(),
+            mp3_fid: Some(Fid::new()),
+            username: "grace@example.com".parse().unwrap(),
+        };
+        let blob = NewBlob {
+            id: message.mp3_fid.unwrap(),
+            job: message.video_fid,
+            owner: message.username.clone(),
+            filename: "audio.mp3".to_owned(),
+        };
+        let mut writer = self.blobs.put(Bucket::Mp3s, blob).await.unwrap();
+        writer.write(Bytes::from_static(content)).await.unwrap();
+        writer.finish(None).await.unwrap();
+        message
+    }
+
+    async fn counted(&self, outcome: &str) {
+        let line = format!("mp3_mails_total{{outcome=\"{outcome}\"}} 1");
+        let counted = async {
+            while !self.metrics.encode().contains(&line) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(HANG_GUARD, counted).await.unwrap_or_else(|_| {
+            panic!("no {line} in {}", self.metrics.encode());
+        });
+    }
+
+    async fn end(self) {
+        self.life.shut_down(HANG_GUARD).await;
+    }
+}
+
+async fn mails(outbox: &Outbox, count: usize) -> Vec<String> {
+    let mails = tokio::time::timeout(HANG_GUARD, outbox.wait_for(count)).await;
+    mails.expect("the mails are sent")
+}
+
+#[tokio::test]
+async fn a_finished_mp3_is_told_with_its_duration_and_size() {
+    let outbox = Outbox::default();
+    let suite = Suite::start(Mailer::Memory(outbox.clone()));
+    let message = suite.converted().await;
+    suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
+    let mails = mails(&outbox, 1).await;
+    let fid = message.mp3_fid.unwrap();
+    assert!(
+        mails[0].contains(&format!("\r\n\r\nmp3 file_id: {fid} is now ready!\r\n")),
+        "{}",
+        mails[0]
+    );
+    assert!(
+        mails[0].contains("File:     talk.mp3\r\nDuration: 1:01\r\nSize:     2.0 KiB\r\n"),
+        "{}",
+        mails[0]
+    );
+    suite.counted("sent").await;
+    suite.end().await;
+}
+
+#[tokio::test]
+async fn a_failure_is_told_although_no_queue_carries_it() {
+    let outbox = Outbox::default();
+    let suite = Suite::start(Mailer::Memory(outbox.clone()));
+    let claim = suite.claimed().await;
+    let reason = Reason {
+        code: ReasonCode::NoAudio,
+        message: "The file has no sound.".to_owned(),
+    };
+    suite.settle(&claim, Settlement::Failed(reason)).await;
+    let mails = mails(&outbox, 1).await;
+    assert!(mails[0].contains("Subject: MP3 conversion failed\r\n"), "{}", mails[0]);
+    assert!(mails[0].contains("The file has no sound."), "{}", mails[0]);
+    suite.end().await;
+}
+
+#[tokio::test]
+async fn ten_copies_of_a_message_make_one_mail() {
+    let outbox = Outbox::default();
+    let suite = Suite::start(Mailer::Memory(outbox.clone()));
+    let message = suite.converted().await;
+    for _ in 0..10 {
+        suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
+    }
+    // Deliveries are taken in order: when this one is told, the copies are dealt with or being refused.
+    let last = suite.converted().await;
+    suite.queue.publish(MP3_QUEUE, &last).await.unwrap();
+    mails(&outbox, 2).await;
+    suite.life.shut_down(HANG_GUARD).await;
+    assert_eq!(outbox.mails().len(), 2);
+}
+
+#[tokio::test]
+async fn a_foreign_converters_mp3_completes_the_record_before_it_is_told() {
+    let outbox = Outbox::default();
+    let suite = Suite::start(Mailer::Memory(outbox.clone()));
+    let message = suite.foreign(b"four").await;
+    suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
+    let mails = mails(&outbox, 1).await;
+    assert!(mails[0].contains("To: grace@example.com\r\n"), "{}", mails[0]);
+    assert!(
+        mails[0].contains("File:     audio.mp3\r\nSize:     4 bytes\r\n"),
+        "{}",
+        mails[0]
+    );
+    let job = suite.jobs.get(message.video_fid).await.unwrap().unwrap();
+    assert_eq!(
+        (job.state, job.mp3.map(|mp3| mp3.fid)),
+        (JobState::Done, message.mp3_fid)
+    );
+    suite.end().await;
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_an_mp3_that_is_not_stored() {
+    let outbox = Outbox::default();
+    let suite = Suite::start(Mailer::Memory(outbox.clone()));
+    let mut forged = suite.foreign(b"four").await;
+    forged.mp3_fid = Some(Fid::new());
+    suite.queue.publish(MP3_QUEUE, &forged).await.unwrap();
+    suite.counted("postponed").await;
+    suite.end().await;
+    assert_eq!(outbox.mails(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_success_after_a_replay_is_told_again() {
+    let outbox = Outbox::default();
+    let suite = Suite::start(Mailer::Memory(outbox.clone()));
+    let claim = suite.claimed().await;
+    let reason = Reason {
+        code: ReasonCode::Dead,
+        message: "The store was away for too long.".to_owned(),
+    };
+    suite.settle(&claim, Settlement::Dead(reason)).await;
+    let first = mails(&outbox, 1).await;
+    assert!(first[0].contains("our fault"), "{}", first[0]);
+
+    assert!(suite.jobs.replay(claim.job.id).await.unwrap());
+    let claim = suite.jobs.claim(Step::Convert, claim.job.id).await.unwrap().unwrap();
+    let mp3 = Mp3 {
+        fid: Fid::new(),
+        size_bytes: Some(1),
+        duration_ms: Some(1),
+    };
+    let message = suite.settle(&claim, Settlement::Converted(mp3)).await;
+    suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
+    let second = mails(&outbox, 2).await;
+    assert!(second[1].contains("is now ready!"), "{}", second[1]);
+    suite.end().await;
+}
+
+#[tokio::test]
+async fn a_mail_refused_for_good_is_counted_and_the_job_stays_as_it_is() {
+    let server = MailServer::start(Tls::Never, [("RCPT", Answer::Say("550 no such user"))]);
+    let url = format!("smtp://127.0.0.1:{}", server.port());
+    let suite = Suite::start(Mailer::connect(&url.parse().unwrap(), None).unwrap());
+    let message = suite.converted().await;
+    suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
+    suite.counted("refused").await;
+    suite.life.shut_down(HANG_GUARD).await;
+    let job = suite.jobs.get(message.video_fid).await.unwrap().unwrap();
+    assert_eq!(job.state, JobState::Done);
+    assert!(suite.jobs.claim(Step::Tell, job.id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_mail_the_server_cannot_take_now_is_owed_and_not_due_at_once() {
+    let server = MailServer::start(Tls::Never, [("CONTENT", Answer::HangUp)]);
+    let url = format!("smtp://127.0.0.1:{}", server.port());
+    let suite = Suite::start(Mailer::connect(&url.parse().unwrap(), None).unwrap());
+    let message = suite.converted().await;
+    suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
+    suite.counted("postponed").await;
+    suite.life.shut_down(HANG_GUARD).await;
+    assert_eq!(server.mails().len(), 1);
+    assert!(suite.jobs.claim_due(Step::Tell).await.unwrap().is_none());
+}

@@ -1,5 +1,7 @@
 //! Queues: the suites against both adapters, and what RabbitMQ does to its clients.
 
+#![expect(clippy::unwrap_used, reason = "the steps tests share fail as tests do: by panicking")]
+
 mod broker;
 mod management;
 mod outage;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use domain::{BackendUrl, Bucket, Fid, MP3_QUEUE, VIDEO_QUEUE};
 use serde_json::json;
+use sqlx::{Connection, MySqlConnection};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -177,6 +178,22 @@ pub async fn classic_queues(management: &ManagementApi) -> anyhow::Result<()> {
             .declare_queue(queue, json!({ "x-queue-type": "classic" }))
             .await?;
     }
+    Ok(())
+}
+
+/// Makes an account as the original's `init.sql` does: a row whose password is plain text, in the table `user`, which is
+/// created if it is missing.
+pub async fn plain_account(database: &BackendUrl, email: &str, password: &str) -> anyhow::Result<()> {
+    let mut connection = MySqlConnection::connect(database.expose()).await?;
+    let table = "CREATE TABLE IF NOT EXISTS user (id INT AUTO_INCREMENT PRIMARY KEY, \
+                 email VARCHAR(255) NOT NULL UNIQUE, password VARCHAR(255) NOT NULL)";
+    sqlx::raw_sql(table).execute(&mut connection).await?;
+    sqlx::query("INSERT INTO user (email, password) VALUES (?, ?)")
+        .bind(email)
+        .bind(password)
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
     Ok(())
 }
 

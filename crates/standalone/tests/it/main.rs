@@ -6,4 +6,5 @@ mod main_job;
 mod readme;
 mod serve;
 mod suite;
+mod swap;
 mod waiting;

@@ -29,6 +29,13 @@ pub(crate) struct Suite {
     _scratch: tempfile::TempDir,
 }
 
+/// What is there before the first of our services starts.
+pub(crate) struct Ground {
+    pub(crate) inbox: Inbox,
+    pub(crate) servers: Option<Servers>,
+    scratch: tempfile::TempDir,
+}
+
 /// What a suite on real servers has to itself. MongoDB is a server of its own, because its database names are fixed.
 pub(crate) struct Servers {
     pub(crate) mongodb: MongoDb,
@@ -43,12 +50,8 @@ struct Line {
     serve: ServeSettings,
 }
 
-impl Suite {
-    pub(crate) async fn start(place: Place) -> Self {
-        Self::start_with(place, &Services::ALL, &[]).await
-    }
-
-    pub(crate) async fn start_with(place: Place, services: &Services, more: &[&str]) -> Self {
+impl Ground {
+    pub(crate) async fn prepare(place: Place) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let inbox = Inbox::start().await.unwrap();
         let servers = match place {
@@ -59,17 +62,36 @@ impl Suite {
                 vhost: amqp_vhost().await,
             }),
         };
-        let settings = settings(&scratch.path().join("data"), &inbox, servers.as_ref(), more);
+        Self {
+            inbox,
+            servers,
+            scratch,
+        }
+    }
+
+    pub(crate) async fn start(self, services: &Services, more: &[&str]) -> Suite {
+        let data = self.scratch.path().join("data");
+        let settings = settings(&data, &self.inbox, self.servers.as_ref(), more);
         let data = DataDir::open(&settings.stores.data_dir).unwrap();
         let life = Lifecycle::new();
         let stack = Stack::start(&settings, services, &data, &life).await.unwrap();
-        Self {
+        Suite {
             stack,
-            inbox,
+            inbox: self.inbox,
             life,
-            servers,
-            _scratch: scratch,
+            servers: self.servers,
+            _scratch: self.scratch,
         }
+    }
+}
+
+impl Suite {
+    pub(crate) async fn start(place: Place) -> Self {
+        Self::start_with(place, &Services::ALL, &[]).await
+    }
+
+    pub(crate) async fn start_with(place: Place, services: &Services, more: &[&str]) -> Self {
+        Ground::prepare(place).await.start(services, more).await
     }
 
     pub(crate) fn base(&self) -> String {

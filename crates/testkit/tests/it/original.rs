@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::{BackendUrl, Bucket, Fid, JobMessage, VIDEO_QUEUE};
-use sqlx::{Connection, MySqlConnection};
 use testkit::inbox::Inbox;
-use testkit::original::{Original, classic_queues, pymongo_get, pymongo_put};
+use testkit::original::{Original, classic_queues, plain_account, pymongo_get, pymongo_put};
 use testkit::servers::{MongoDb, amqp_vhost, mysql_database};
 use testkit::visitor::Visitor;
 
@@ -17,7 +16,7 @@ const SECRET: &str = "a secret of the tests, more than 32 bytes";
 async fn the_four_programs_of_the_original_do_its_main_job_together() {
     let scratch = tempfile::tempdir().unwrap();
     let (database, vhost) = (mysql_database().await, amqp_vhost().await);
-    add_plain_account(&database.url, "ada@example.com", "in plain sight")
+    plain_account(&database.url, "ada@example.com", "in plain sight")
         .await
         .unwrap();
     classic_queues(&vhost.management).await.unwrap();
@@ -71,7 +70,7 @@ async fn the_four_programs_of_the_original_do_its_main_job_together() {
 async fn the_original_gateway_answers_what_the_contract_says_and_publishes_one_message() {
     let scratch = tempfile::tempdir().unwrap();
     let (database, vhost) = (mysql_database().await, amqp_vhost().await);
-    add_plain_account(&database.url, "ada@example.com", "in plain sight")
+    plain_account(&database.url, "ada@example.com", "in plain sight")
         .await
         .unwrap();
     classic_queues(&vhost.management).await.unwrap();
@@ -124,20 +123,6 @@ async fn pymongo_reads_back_what_it_wrote() {
 
 fn mongodb_url(server: &MongoDb) -> BackendUrl {
     server.url().parse().expect("the launcher gives a URL")
-}
-
-async fn add_plain_account(database: &BackendUrl, email: &str, password: &str) -> anyhow::Result<()> {
-    let mut connection = MySqlConnection::connect(database.expose()).await?;
-    let table = "CREATE TABLE user (id INT AUTO_INCREMENT PRIMARY KEY, \
-                 email VARCHAR(255) NOT NULL UNIQUE, password VARCHAR(255) NOT NULL)";
-    sqlx::raw_sql(table).execute(&mut connection).await?;
-    sqlx::query("INSERT INTO user (email, password) VALUES (?, ?)")
-        .bind(email)
-        .bind(password)
-        .execute(&mut connection)
-        .await?;
-    connection.close().await?;
-    Ok(())
 }
 
 /// Two seconds of a test picture with a tone.

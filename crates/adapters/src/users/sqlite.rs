@@ -16,7 +16,7 @@ use super::{Row, SETTING, next_second, now_seconds, port_error, sqlite_code, use
 use crate::ConnectError;
 
 /// How long a statement waits for another process's write, and a call for a connection.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How often switching to the write-ahead log is tried again: SQLite does not wait for that lock by itself.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const READERS: u32 = 4;

@@ -23,11 +23,20 @@ pub enum AccountError {
 /// # Errors
 /// The address or the password cannot be sent in a login; `Conflict` when the address is taken; the store is away.
 pub async fn create(store: &dyn UserStore, email: &Address, password: &str) -> Result<(), AccountError> {
+    check(email, password)?;
+    store.create(email, &hash(password).await?).await?;
+    Ok(())
+}
+
+/// Whether somebody could log in with these.
+///
+/// # Errors
+/// The address or the password cannot be sent in a login.
+pub fn check(email: &Address, password: &str) -> Result<(), AccountError> {
     if email.as_str().contains(':') {
         return Err(AccountError::Colon);
     }
-    store.create(email, &hash(password).await?).await?;
-    Ok(())
+    Ok(password::check(password)?)
 }
 
 /// Adds an account when its address is free, else changes nothing; whether it was added.

@@ -48,8 +48,8 @@ pub(crate) enum Verdict {
     RightAndOutdated(String),
 }
 
-/// The argon2id PHC string of a new password: 19 MiB, 2 passes, 1 lane, a random salt (OWASP's minimum).
-pub(crate) fn hash(password: &str) -> Result<String, InvalidPassword> {
+/// Whether a login could send this password.
+pub(crate) fn check(password: &str) -> Result<(), InvalidPassword> {
     if password.is_empty() {
         return Err(InvalidPassword::Empty);
     }
@@ -59,6 +59,12 @@ pub(crate) fn hash(password: &str) -> Result<String, InvalidPassword> {
     if password.chars().any(char::is_control) {
         return Err(InvalidPassword::ControlCharacter);
     }
+    Ok(())
+}
+
+/// The argon2id PHC string of a new password: 19 MiB, 2 passes, 1 lane, a random salt (OWASP's minimum).
+pub(crate) fn hash(password: &str) -> Result<String, InvalidPassword> {
+    check(password)?;
     hash_unchecked(password).map_err(InvalidPassword::Hash)
 }
 

@@ -26,7 +26,7 @@ impl Reachability {
         let previous = self.lock().replace(now);
         if previous.is_none() {
             tracing::warn!(
-                error = error as &dyn std::error::Error,
+                error = %domain::Chain(error),
                 "the account store does not answer: logins get 503 until it does, tokens are judged by their signature"
             );
         }

@@ -84,13 +84,13 @@ impl Auth {
                 Ok(false) => return,
                 Err(accounts::AccountError::Store(error)) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = %domain::Chain(&error),
                         "cannot make the account of MP3_ADMIN_EMAIL yet"
                     );
                 }
                 Err(error) => {
                     return tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = %domain::Chain(&error),
                         "cannot make the account of MP3_ADMIN_EMAIL"
                     );
                 }

@@ -64,7 +64,7 @@ impl AuthService {
             ),
             Err(error) => tracing::warn!(
                 user.id = user.id,
-                error = &error as &dyn std::error::Error,
+                error = %domain::Chain(&error),
                 "cannot store the password's hash; the next login tries again"
             ),
         }

@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use runtime::settings::Secret;
 use runtime::telemetry::LogFormat;
 
+use crate::accounts;
 use crate::password::PlaintextPasswords;
 use crate::users_command::UserCommand;
 
@@ -169,13 +170,12 @@ impl UsersSettings {
             None | Some("") => return Ok(MYSQL_PORT),
             Some(text) => text,
         };
-        if text.contains("://") {
-            return Err(format!(
-                "MYSQL_PORT is `{text}`, which Kubernetes sets by itself for a Service called `mysql`: set MYSQL_PORT=3306 \
-                 or USERS_URL in the pod, or `enableServiceLinks: false`"
-            ));
-        }
-        match text.parse() {
+        // Kubernetes sets it to `tcp://ADDRESS:PORT` by itself where a Service is called `mysql`.
+        let number = text
+            .strip_prefix("tcp://")
+            .and_then(|rest| rest.rsplit_once(':'))
+            .map_or(text, |(_, port)| port);
+        match number.parse() {
             Ok(port) if port > 0 => Ok(port),
             _ => Err(format!("MYSQL_PORT is `{text}` and must be a number from 1 to 65535")),
         }
@@ -198,7 +198,8 @@ impl AdminSettings {
             (Some(_), None) => Err("MP3_ADMIN_EMAIL is set and MP3_ADMIN_PASSWORD is not; set both or none".to_owned()),
             (None, Some(_)) => Err("MP3_ADMIN_PASSWORD is set and MP3_ADMIN_EMAIL is not; set both or none".to_owned()),
             (Some(email), Some(password)) => {
-                let email = email.parse().map_err(|error| format!("MP3_ADMIN_EMAIL is {error}"))?;
+                let email: Address = email.parse().map_err(|error| format!("MP3_ADMIN_EMAIL is {error}"))?;
+                accounts::check(&email, password.expose()).map_err(|error| format!("MP3_ADMIN_*: {error}"))?;
                 Ok(Some((email, password.clone())))
             }
         }
@@ -252,14 +253,10 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_puts_into_mysql_port_is_explained() {
-        let settings = parsed(&["--mysql-user=u", "--mysql-port=tcp://10.0.0.1:3306"]);
-        let sentence = settings.users.url().unwrap_err();
-        assert!(
-            sentence.contains("Kubernetes") && sentence.contains("tcp://10.0.0.1:3306"),
-            "{sentence}"
-        );
-        for port in ["0", "65536", "x", "-1"] {
+    fn what_kubernetes_puts_into_mysql_port_is_understood() {
+        let settings = parsed(&["--mysql-user=u", "--mysql-port=tcp://10.0.0.1:3307"]);
+        assert!(settings.users.url().unwrap().expose().contains("@mysql:3307/"));
+        for port in ["0", "65536", "x", "-1", "tcp://10.0.0.1", "udp://10.0.0.1:3306"] {
             let settings = parsed(&["--mysql-user=u", &format!("--mysql-port={port}")]);
             assert!(settings.users.url().unwrap_err().contains("MYSQL_PORT"), "{port}");
         }

@@ -117,7 +117,7 @@ impl ConvertHandler {
     async fn remove(&self, bucket: Bucket, id: Fid) {
         if let Err(error) = self.blobs.delete(bucket, id).await {
             // The janitor will find it.
-            tracing::warn!(%bucket, %id, error = &error as &dyn std::error::Error, "cannot delete a file yet");
+            tracing::warn!(%bucket, %id, error = %domain::Chain(&error), "cannot delete a file yet");
         }
     }
 }

@@ -30,7 +30,7 @@ pub async fn janitor(blobs: Arc<dyn BlobStore>, jobs: Arc<dyn JobStore>, confirm
     }
 }
 
-fn complain(error: &dyn Error, code: u8) -> ExitCode {
+fn complain(error: &(dyn Error + 'static), code: u8) -> ExitCode {
     // Nothing is left to do when standard error is closed.
     let _closed = writeln!(stderr(), "error: {}", chain(error));
     ExitCode::from(code)

@@ -2,8 +2,8 @@
 //!
 //! It deletes finished files with our `metadata.writer` that no job refers to, or that a job calls lost; parts of
 //! uploads and attempts that the records call lost; and parts of files nobody knows once they are a day old. Never a
-//! finished file of the original system. When one cycle would delete more than a tenth of a bucket, or more than 100
-//! files, the records are more likely wrong than the files: it deletes nothing, says so, and waits for
+//! finished file of the original system. When one cycle would delete more than a tenth of our files in a bucket, or more
+//! than 100 files, the records are more likely wrong than the files: it deletes nothing, says so, and waits for
 //! `gateway janitor --confirm`.
 //!
 //! A cycle is a slow pass in small batches. Several at once are harmless: each looks again before it deletes.
@@ -55,7 +55,8 @@ pub struct Report {
 pub struct BucketReport {
     /// Which.
     pub bucket: Bucket,
-    /// How many files there are, unfinished ones included.
+    /// How many files of ours there are, and unfinished ones. Foreign files do not count: however many lie beside ours,
+    /// an emptied job store must not look like a small share.
     pub files: u64,
     /// How many of them nobody needs.
     pub unneeded: u64,
@@ -104,7 +105,7 @@ impl Janitor {
                 Ok(report) if report.held_back => tracing::warn!(%report, "the janitor deleted nothing"),
                 Ok(report) => tracing::info!(%report, "the janitor went round"),
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
+                    let error = domain::Chain(&error).to_string();
                     tracing::warn!(error, "the janitor could not go round");
                 }
             }
@@ -138,7 +139,7 @@ impl Janitor {
     async fn find(&self, bucket: Bucket) -> Result<Found, PortError> {
         let mut found = Found {
             bucket,
-            files: self.blobs.count(bucket).await?,
+            files: 0,
             finished: Vec::new(),
             unfinished: Vec::new(),
         };
@@ -148,6 +149,7 @@ impl Janitor {
             let Some(last) = batch.last() else { break };
             after = Some(last.id);
             let ids: Vec<Fid> = batch.iter().filter(|blob| blob.ours).map(|blob| blob.id).collect();
+            found.files += ids.len() as u64;
             found.finished.extend(self.unreferenced(bucket, &ids).await?);
             tokio::time::sleep(REST).await;
         }
@@ -270,7 +272,7 @@ impl fmt::Display for Report {
             )?;
         }
         if self.held_back {
-            f.write_str("that is more than a tenth of a bucket or than 100 files, so nothing was deleted: if the job records are complete, run `gateway janitor --confirm`")
+            f.write_str("that is more than a tenth of our files in a bucket or than 100 files, so nothing was deleted: if the job records are complete, run `gateway janitor --confirm`, or `mp3converter janitor --confirm` in the single process")
         } else {
             f.write_str("all is well")
         }

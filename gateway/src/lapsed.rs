@@ -21,7 +21,7 @@ pub async fn run(state: GatewayState) {
             () = tokio::time::sleep(PERIOD) => {}
         }
         if let Err(error) = end_lapsed(&state).await {
-            let error = &error as &dyn std::error::Error;
+            let error = domain::Chain(&error).to_string();
             tracing::warn!(error, "cannot end lapsed uploads yet");
         }
     }

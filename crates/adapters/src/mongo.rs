@@ -57,19 +57,11 @@ fn fill_in(options: &mut ClientOptions) {
     durable.journal = given.journal.or(Some(true));
     durable.w_timeout = given.w_timeout.or(Some(DEADLINE));
     options.write_concern = Some(durable);
-    options
-        .read_concern
-        .get_or_insert_with(ReadConcern::majority);
+    options.read_concern.get_or_insert_with(ReadConcern::majority);
     options.retry_writes.get_or_insert(true);
-    options
-        .connect_timeout
-        .get_or_insert(Duration::from_secs(3));
-    options
-        .server_selection_timeout
-        .get_or_insert(Duration::from_secs(5));
-    options
-        .app_name
-        .get_or_insert_with(|| "mp3converter".to_owned());
+    options.connect_timeout.get_or_insert(Duration::from_secs(3));
+    options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
+    options.app_name.get_or_insert_with(|| "mp3converter".to_owned());
 }
 
 fn warn_of_standalone(event: SdamEvent) {
@@ -189,26 +181,19 @@ mod tests {
         assert_eq!(open.server_selection_timeout, Some(Duration::from_secs(5)));
         assert_eq!(open.connect_timeout, Some(Duration::from_secs(3)));
 
-        let chosen = options(
-            "mongodb://localhost/?w=1&readConcernLevel=local&serverSelectionTimeoutMS=70&appName=a",
-        )
-        .await;
+        let chosen =
+            options("mongodb://localhost/?w=1&readConcernLevel=local&serverSelectionTimeoutMS=70&appName=a").await;
         let concern = chosen.write_concern.unwrap();
         assert_eq!(concern.w, Some(Acknowledgment::Nodes(1)));
         assert_eq!(concern.journal, Some(true));
         assert_eq!(chosen.read_concern, Some(ReadConcern::local()));
-        assert_eq!(
-            chosen.server_selection_timeout,
-            Some(Duration::from_millis(70))
-        );
+        assert_eq!(chosen.server_selection_timeout, Some(Duration::from_millis(70)));
         assert_eq!(chosen.app_name.as_deref(), Some("a"));
     }
 
     #[tokio::test]
     async fn a_client_is_made_while_its_server_is_away() {
-        let url = "mongodb://user:hunter2@127.0.0.1:9/?replicaSet=rs0"
-            .parse()
-            .unwrap();
+        let url = "mongodb://user:hunter2@127.0.0.1:9/?replicaSet=rs0".parse().unwrap();
         assert!(client(&url).is_ok());
     }
 
@@ -235,8 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_without_an_answer_is_unavailable_after_the_deadline() {
-        let answer: Result<(), _> =
-            complete_all("test", Some(Duration::ZERO), std::future::pending()).await;
+        let answer: Result<(), _> = complete_all("test", Some(Duration::ZERO), std::future::pending()).await;
         assert!(matches!(answer, Err(PortError::Unavailable { .. })));
     }
 }

@@ -53,6 +53,7 @@ impl FromStr for BackendUrl {
     type Err = InvalidBackendUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidBackendUrl> {
+        let text = text.trim();
         let (scheme, _) = text.split_once(':').ok_or(InvalidBackendUrl)?;
         let valid = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme

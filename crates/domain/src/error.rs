@@ -1,9 +1,30 @@
 //! How a port fails.
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// The cause below a [`PortError`], kept for the log.
 pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// An error with all its causes, as one line of text for a log: JSON log lines hold an error's own words only.
+///
+/// ```
+/// # let error = std::io::Error::other("connection refused");
+/// let line = domain::Chain(&error).to_string();
+/// ```
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
 
 /// Why a port could not do what was asked, sorted by what the caller does next. Never the owner's fault.
 ///

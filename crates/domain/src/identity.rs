@@ -54,6 +54,7 @@ pub struct Claims {
     pub exp: i64,
     /// When it was issued: seconds since 1970 (RFC 7519 section 4.1.6).
     pub iat: i64,
-    /// In the original "may use the converter"; true for every enabled account.
+    /// In the original "may use the converter"; true for every enabled account. A token that does not say may not.
+    #[serde(default)]
     pub admin: bool,
 }

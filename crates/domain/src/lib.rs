@@ -25,7 +25,7 @@ mod timestamp;
 
 pub use address::{Address, InvalidAddress};
 pub use backend::{BackendUrl, InvalidBackendUrl};
-pub use error::{PortError, Source};
+pub use error::{Chain, PortError, Source};
 pub use fid::{Fid, InvalidFid, JobId};
 pub use identity::{Claims, Credentials, User};
 pub use job::{InvalidState, Job, JobState, Mp3, Reason, ReasonCode, VerdictKind};

@@ -29,7 +29,7 @@ impl Announcer {
     /// Publishes `job` and notes that the broker has it. A failure is only logged: [`run`](Self::run) tries again.
     pub async fn announce(&self, job: &Job) {
         if let Err(error) = self.try_announce(job).await {
-            let error = &error as &dyn std::error::Error;
+            let error = domain::Chain(&error).to_string();
             tracing::warn!(job.id = %job.id, queue = self.queue_name, error, "cannot announce a job yet");
         }
     }
@@ -45,7 +45,7 @@ impl Announcer {
             if let Err(error) = self.announce_owed().await {
                 tracing::warn!(
                     queue = self.queue_name,
-                    error = &error as &dyn std::error::Error,
+                    error = %domain::Chain(&error),
                     "cannot announce jobs yet"
                 );
             }

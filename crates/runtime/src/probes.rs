@@ -13,6 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use domain::PortError;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -41,6 +44,11 @@ pub struct Readiness {
 enum Kind {
     Required,
     Degrading,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DependencyLabels {
+    dependency: &'static str,
 }
 
 /// The answer of `/readyz?verbose`.
@@ -133,7 +141,18 @@ pub fn router(readiness: Arc<Readiness>) -> Router {
 
 /// What the operations port serves: the two probes and `/metrics`.
 pub fn operations_router(readiness: Arc<Readiness>, metrics: Metrics) -> Router {
+    let dependencies = metrics.register(
+        "dependency_up",
+        "Whether what the service needs answers: 1 or 0",
+        Family::<DependencyLabels, Gauge>::default(),
+    );
+    let checked = Arc::clone(&readiness);
     let scrape = get(move || async move {
+        for (dependency, state) in checked.report().await.checks {
+            dependencies
+                .get_or_create(&DependencyLabels { dependency })
+                .set(i64::from(state == "ok"));
+        }
         (
             [(
                 header::CONTENT_TYPE,
@@ -196,6 +215,22 @@ mod tests {
         let report = readiness.report().await;
         assert!(!report.ready && report.degraded);
         assert_eq!(report.checks["job store"], "away");
+    }
+
+    #[tokio::test]
+    async fn what_is_away_shows_in_the_metrics() {
+        let readiness = Readiness::new()
+            .requires("job store", async || Ok(()))
+            .degraded_by("broker", async || away());
+        let router = operations_router(Arc::new(readiness), Metrics::default());
+        let request = axum::http::Request::get("/metrics")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("mp3_dependency_up{dependency=\"broker\"} 0"), "{text}");
+        assert!(text.contains("mp3_dependency_up{dependency=\"job store\"} 1"), "{text}");
     }
 
     #[tokio::test]

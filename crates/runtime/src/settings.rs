@@ -8,7 +8,8 @@ use std::fmt::{self, Display};
 use std::io::Write as _;
 use std::str::FromStr;
 
-use clap::error::ErrorKind;
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Parser};
 use domain::BackendUrl;
 
@@ -82,6 +83,9 @@ fn parse_from<T: Parser>(arguments: Vec<OsString>) -> T {
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
             _ => {
+                if let Some(sentence) = without_secret(&error, &T::command()) {
+                    refuse(sentence);
+                }
                 // Nothing is left to do when standard error is closed.
                 let _closed = error.print();
                 std::process::exit(i32::from(EXIT_USAGE))
@@ -111,15 +115,31 @@ pub fn refuse_embedded(settings: &[(&str, &BackendUrl)]) {
 }
 
 /// An error and its causes in one line, for [`refuse`].
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    domain::Chain(error).to_string()
+}
+
+/// What is wrong with a value, told without the value itself where it may hold a secret.
+fn without_secret(error: &clap::Error, command: &Command) -> Option<String> {
+    let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let argument = arguments_of(command)
+        .into_iter()
+        .find(|argument| argument.to_string() == *named)?;
+    let name = argument
+        .get_env()
+        .filter(|_| argument.is_hide_env_values_set())?
+        .to_string_lossy()
+        .into_owned();
+    let reason = std::error::Error::source(error).map_or_else(|| "it is empty".to_owned(), ToString::to_string);
+    Some(format!("{name} cannot be used: {reason}"))
+}
+
+/// The arguments of a command and of all below it.
+fn arguments_of(command: &Command) -> Vec<&clap::Arg> {
+    let below = command.get_subcommands().flat_map(arguments_of);
+    command.get_arguments().chain(below).collect()
 }
 
 /// For each argument with a variable `NAME`, takes the contents of the file in `NAME_FILE` when that is set.
@@ -134,10 +154,16 @@ fn with_secret_files(
     for (id, name) in names {
         let mut file_name = name.clone();
         file_name.push("_FILE");
-        let Some(path) = environment(&file_name) else {
+        let value = environment(&name);
+        let is_empty = value.as_ref().is_some_and(|value| value.is_empty());
+        if is_empty {
+            // Set to nothing, as manifests and composed files leave it, means not set.
+            command = command.mut_arg(&id, |argument| argument.env(Resettable::Reset));
+        }
+        let Some(path) = environment(&file_name).filter(|path| !path.is_empty()) else {
             continue;
         };
-        if environment(&name).is_some() {
+        if value.is_some() && !is_empty {
             return Err(format!(
                 "both {} and {} are set; give one of them",
                 name.display(),
@@ -147,7 +173,7 @@ fn with_secret_files(
         let contents = std::fs::read_to_string(&path)
             .map_err(|error| format!("{}: cannot read `{}`: {error}", file_name.display(), path.display()))?;
         let value = contents.trim_end_matches(['\n', '\r']).to_owned();
-        command = command.mut_arg(id, |argument| {
+        command = command.mut_arg(&id, |argument| {
             argument.default_value(value).hide_default_value(true).required(false)
         });
     }
@@ -169,7 +195,7 @@ fn with_secret_files(
 
 /// The one place beside clap that reads the environment.
 fn process_environment(name: &OsStr) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+    std::env::var_os(name)
 }
 
 #[cfg(test)]
@@ -213,6 +239,30 @@ mod tests {
             ("EXAMPLE_SECRET_OF_TEST_FILE", "/nowhere"),
         ];
         assert!(read(&both).err().unwrap().contains("both EXAMPLE_SECRET_OF_TEST and"));
+    }
+
+    #[test]
+    fn a_variable_set_to_nothing_is_not_set() {
+        let both = [
+            ("EXAMPLE_SECRET_OF_TEST", ""),
+            ("EXAMPLE_SECRET_OF_TEST_FILE", "/nowhere"),
+        ];
+        assert!(read(&both).err().unwrap().contains("/nowhere"));
+    }
+
+    #[test]
+    fn a_value_that_may_hold_a_secret_is_not_repeated_in_the_error() {
+        #[derive(Debug, Parser)]
+        struct WithUrl {
+            #[arg(long, env = "QUEUE_URL_OF_TEST", hide_env_values = true)]
+            queue_url: BackendUrl,
+        }
+        let error = WithUrl::try_parse_from(["example", "--queue-url", "\"amqp://u:hunter2@h\""]).unwrap_err();
+        let sentence = without_secret(&error, &<WithUrl as clap::CommandFactory>::command()).unwrap();
+        assert!(
+            sentence.contains("QUEUE_URL_OF_TEST") && !sentence.contains("hunter2"),
+            "{sentence}"
+        );
     }
 
     #[test]

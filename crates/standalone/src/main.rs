@@ -36,6 +36,14 @@ enum Command {
         #[command(subcommand)]
         command: gateway::JobsCommand,
     },
+    /// Look for files that nobody needs and delete them, once, now.
+    Janitor {
+        #[command(flatten)]
+        stores: StoreSettings,
+        /// Delete them however many they are.
+        #[arg(long)]
+        confirm: bool,
+    },
     /// Check what the suite needs, and say what to do about what is missing.
     Doctor(StoreSettings),
 }
@@ -69,10 +77,14 @@ async fn run(command: Command) -> ExitCode {
             telemetry::init(LogFormat::Text);
             let jobs = adapters::jobs::connect(&below(&stores, StoreSettings::jobs));
             let jobs = jobs.unwrap_or_else(|error| settings::refuse(settings::chain(&error)));
-            match gateway::run_jobs_command(command, jobs, &mut std::io::stdout()).await {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => say(EXIT_TROUBLE, &error),
-            }
+            gateway::commands::jobs(command, jobs).await
+        }
+        Command::Janitor { stores, confirm } => {
+            telemetry::init(LogFormat::Text);
+            let unusable = |error: adapters::ConnectError| -> ! { settings::refuse(settings::chain(&error)) };
+            let blobs = adapters::blobs::connect(&below(&stores, StoreSettings::blobs)).unwrap_or_else(|e| unusable(e));
+            let jobs = adapters::jobs::connect(&below(&stores, StoreSettings::jobs)).unwrap_or_else(|e| unusable(e));
+            gateway::commands::janitor(blobs, jobs, confirm).await
         }
         Command::Doctor(stores) => standalone::run_doctor(&stores).await,
     }
@@ -100,7 +112,7 @@ fn convert(command: &ConvertCommand) -> ExitCode {
 
 /// One sentence on standard error, and the status.
 #[expect(clippy::print_stderr, reason = "a command's last word to its caller")]
-fn say(status: u8, error: &dyn std::error::Error) -> ExitCode {
+fn say(status: u8, error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("mp3converter: {}", settings::chain(error));
     ExitCode::from(status)
 }

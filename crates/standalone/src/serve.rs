@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use adapters::ConnectError;
 use auth::accounts;
 use domain::{Address, BackendUrl};
 use runtime::Lifecycle;
-use runtime::settings::{self, EXIT_TROUBLE};
+use runtime::settings::{self, EXIT_TROUBLE, Secret};
 
 use crate::data_dir::{self, DataDir};
 use crate::settings::ServeSettings;
@@ -35,13 +36,18 @@ pub async fn run(serve: ServeSettings) -> ExitCode {
     let _lock = data
         .lock()
         .unwrap_or_else(|error| settings::refuse(settings::chain(&error)));
+    let admin = serve
+        .accounts
+        .admin
+        .account()
+        .unwrap_or_else(|message| settings::refuse(message));
     let life = Lifecycle::new();
     let stack = match Stack::start(&serve, &Services::ALL, &data, &life).await {
         Ok(stack) => stack,
-        Err(error @ (StackError::DataDir(_) | StackError::Connect(_))) => return trouble(&error),
+        Err(error @ (StackError::DataDir(_) | StackError::Connect(ConnectError::Io { .. }))) => return trouble(&error),
         Err(error) => settings::refuse(settings::chain(&error)),
     };
-    let login = match first_login(&serve, &stack, &data).await {
+    let login = match first_login(admin, &stack, &data).await {
         Ok(login) => login,
         Err(error) => return trouble(&*error),
     };
@@ -51,18 +57,18 @@ pub async fn run(serve: ServeSettings) -> ExitCode {
     life.run_until_signal(GRACE).await
 }
 
-fn trouble(error: &dyn std::error::Error) -> ExitCode {
+fn trouble(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     tracing::error!("{}", settings::chain(error));
     ExitCode::from(EXIT_TROUBLE)
 }
 
 /// Makes the account that was asked for, or the first one when there is none at all.
 async fn first_login(
-    serve: &ServeSettings,
+    admin: Option<(Address, Secret)>,
     stack: &Stack,
     data: &DataDir,
 ) -> Result<FirstLogin, Box<dyn std::error::Error>> {
-    if let Some((email, password)) = serve.accounts.admin.account()? {
+    if let Some((email, password)) = admin {
         accounts::create_if_missing(&*stack.users, &email, password.expose()).await?;
         return Ok(FirstLogin::Known { email: Some(email) });
     }
@@ -73,12 +79,16 @@ async fn first_login(
     }
     let email: Address = FIRST_ACCOUNT.parse()?;
     let password = data_dir::random_password();
-    accounts::create_if_missing(&*stack.users, &email, &password).await?;
     if io::stdout().is_terminal() {
+        accounts::create_if_missing(&*stack.users, &email, &password).await?;
         return Ok(FirstLogin::Shown { email, password });
     }
+    // The file first: an account whose password nobody knows would keep everybody out.
     let path = data.keep_secret("first-login", &format!("{email}:{password}\n"))?;
-    Ok(FirstLogin::Kept { path })
+    accounts::create_if_missing(&*stack.users, &email, &password).await?;
+    Ok(FirstLogin::Kept {
+        path: std::path::absolute(path)?,
+    })
 }
 
 /// Says where everything is and how to begin, in lines to paste.
@@ -101,7 +111,7 @@ fn welcome(serve: &ServeSettings, stack: &Stack, data: &DataDir, login: &FirstLo
         }
         FirstLogin::Kept { path } => {
             writeln!(out, "first login: in {}", path.display())?;
-            format!("$(cat {})", path.display())
+            format!("$(cat '{}')", path.display())
         }
         FirstLogin::Known { email: Some(email) } => format!("{email}:PASSWORD"),
         FirstLogin::Known { email: None } => "EMAIL:PASSWORD".to_owned(),

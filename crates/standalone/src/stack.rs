@@ -195,7 +195,13 @@ impl Stack {
             Some(url) => url.clone(),
             None => {
                 let address = self.gateway.unwrap_or(settings.listen);
-                format!("http://{address}")
+                // "Every address of this machine" is no address to paste: then the original's name has to do.
+                let host = if address.ip().is_unspecified() {
+                    "mp3converter.com".to_owned()
+                } else {
+                    address.to_string()
+                };
+                format!("http://{host}")
                     .parse()
                     .map_err(|_| StackError::Setting(format!("no URL: {address}")))?
             }

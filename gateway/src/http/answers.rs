@@ -23,7 +23,7 @@ pub(super) enum Trouble {
 impl Trouble {
     /// Logs the cause, which the client never sees, and sorts it.
     pub(super) fn logged(error: &PortError) -> Self {
-        let chain = error as &dyn std::error::Error;
+        let chain = domain::Chain(error).to_string();
         match error {
             PortError::Unavailable { .. } => {
                 tracing::warn!(error = chain, "a request could not be served");

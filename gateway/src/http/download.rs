@@ -111,7 +111,7 @@ async fn open(state: &GatewayState, fid: Fid, range: std::ops::Range<u64>) -> Re
     let first = bytes.next().await.transpose().map_err(trouble)?;
     let rest = bytes.inspect(move |piece| {
         if let Err(error) = piece {
-            let error = error as &dyn std::error::Error;
+            let error = domain::Chain(error).to_string();
             tracing::warn!(blob.id = %fid, error, "a download broke off");
         }
     });

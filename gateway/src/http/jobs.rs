@@ -1,6 +1,7 @@
 //! `/api/v1/jobs`: what became of an upload, for its owner.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +18,9 @@ use crate::GatewayState;
 const DEFAULT_LIMIT: u32 = 50;
 /// How many it holds at most.
 const MAX_LIMIT: u32 = 200;
+
+/// What stands in the place of an id, if it is text at all.
+type PathId<'a> = Result<&'a Path<String>, &'a PathRejection>;
 
 /// The job as its owner sees it.
 #[derive(Debug, Serialize)]
@@ -70,10 +74,10 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(state): State<GatewayState>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<JobView>, ApiError> {
     let owner = access::owner(&state, &headers).await?;
-    let job = owned(&state, &owner, &id).await?;
+    let job = owned(&state, &owner, id.as_ref()).await?;
     Ok(Json(job.into()))
 }
 
@@ -81,10 +85,10 @@ pub(super) async fn show(
 pub(super) async fn cancel(
     State(state): State<GatewayState>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, ApiError> {
     let owner = access::owner(&state, &headers).await?;
-    let job = owned(&state, &owner, &id).await?;
+    let job = owned(&state, &owner, id.as_ref()).await?;
     let reason = Reason {
         code: ReasonCode::Cancelled,
         message: "You cancelled this job.".to_owned(),
@@ -93,12 +97,13 @@ pub(super) async fn cancel(
         tracing::info!(job.id = %job.id, "cancelled a job for its owner");
         return Ok(StatusCode::NO_CONTENT);
     }
-    let job = owned(&state, &owner, &id).await?;
+    let job = owned(&state, &owner, id.as_ref()).await?;
     Err(ApiError::NotCancellable(job.state))
 }
 
 /// The job, if it is the owner's. An id that is malformed, unknown or somebody else's looks the same.
-async fn owned(state: &GatewayState, owner: &Address, id: &str) -> Result<Job, ApiError> {
+async fn owned(state: &GatewayState, owner: &Address, id: PathId<'_>) -> Result<Job, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::NotFound)?;
     let id = id.parse().map_err(|_| ApiError::NotFound)?;
     let job = state.jobs.get(id).await?.filter(|job| job.owner == *owner);
     job.ok_or(ApiError::NotFound)

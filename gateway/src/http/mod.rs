@@ -81,10 +81,13 @@ fn panicked(payload: Box<dyn Any + Send>) -> Response {
 async fn log(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("http.request", %method, ?path);
+    let span = tracing::info_span!("http.request", %method, path);
     let is_probe = matches!(path.as_str(), "/healthz" | "/readyz");
     let response = next.run(request).instrument(span.clone()).await;
-    let (status, elapsed_ms) = (response.status().as_u16(), began.elapsed().as_millis());
+    let (status, elapsed_ms) = (
+        response.status().as_u16(),
+        u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    );
     span.in_scope(|| {
         if is_probe {
             tracing::debug!(status, elapsed_ms, "answered");

@@ -59,7 +59,7 @@ async fn receive(state: &GatewayState, headers: &HeaderMap, body: Body) -> Resul
 }
 
 fn refusal(error: UploadError, max_bytes: u64) -> Plain {
-    let chain = &error as &dyn std::error::Error;
+    let chain = domain::Chain(&error).to_string();
     tracing::debug!(error = chain, "refused an upload");
     match error {
         UploadError::NotOneFile | UploadError::Malformed(_) | UploadError::ClientGone(_) => Plain::NotOneFile,

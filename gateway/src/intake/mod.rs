@@ -87,7 +87,7 @@ pub(crate) async fn receive(state: &GatewayState, upload: Upload) -> Result<Acce
     let task = async move {
         let outcome = reception.run(&upload.boundary, upload.body).await;
         if let Err(Err(error)) = tell.send(outcome) {
-            let error = &error as &dyn std::error::Error;
+            let error = domain::Chain(&error).to_string();
             tracing::info!(error, "an upload ended and nobody was left to hear it");
         }
     };

@@ -161,7 +161,7 @@ fn hold(state: &GatewayState, id: JobId, given_up: CancellationToken) -> DropGua
                 Ok(true) => {}
                 Ok(false) => return given_up.cancel(),
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
+                    let error = domain::Chain(&error).to_string();
                     tracing::warn!(job.id = %id, error, "cannot renew the lease of an upload");
                 }
             }
@@ -192,7 +192,7 @@ async fn commit_record(state: &GatewayState, id: JobId, uploaded: Uploaded) -> C
         let Some(pause) = pauses.next() else {
             return Committed::Unknown(error);
         };
-        tracing::warn!(job.id = %id, error = &error as &dyn std::error::Error, "cannot commit an upload yet");
+        tracing::warn!(job.id = %id, error = %domain::Chain(&error), "cannot commit an upload yet");
         tokio::select! {
             () = aborting.cancelled() => return Committed::Unknown(error),
             () = tokio::time::sleep(pause) => {}
@@ -222,7 +222,7 @@ async fn discard(state: &GatewayState, id: JobId, writer: Option<Box<dyn BlobWri
             Some(writer) => writer.abort().await,
             None => {
                 if let Err(error) = task_state.blobs.delete(Bucket::Videos, id).await {
-                    let error = &error as &dyn std::error::Error;
+                    let error = domain::Chain(&error).to_string();
                     tracing::warn!(job.id = %id, error, "cannot delete a spoilt upload; the janitor will");
                 }
             }
@@ -237,7 +237,7 @@ async fn discard(state: &GatewayState, id: JobId, writer: Option<Box<dyn BlobWri
 /// Ends the record of an upload that came to nothing. Whoever was uploading hears it from the answer, or is gone.
 async fn fail(state: &GatewayState, id: JobId) {
     if let Err(error) = state.jobs.fail_upload(id, interrupted()).await {
-        let error = &error as &dyn std::error::Error;
+        let error = domain::Chain(&error).to_string();
         tracing::warn!(job.id = %id, error, "cannot end the record of an upload; its lease will");
     }
 }

@@ -46,7 +46,7 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
+                    tracing::warn!(error = %domain::Chain(&error), "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -57,7 +57,7 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
         life.spawn(async move {
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+                    tracing::debug!(error = %domain::Chain(&error), "connection ended");
                 },
                 () = last_words(aborting) => {}
             }
@@ -80,7 +80,7 @@ async fn last_words(aborting: CancellationToken) {
 fn connection(stream: TcpStream, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(
-            error = &error as &dyn std::error::Error,
+            error = %domain::Chain(&error),
             "cannot switch off Nagle's algorithm"
         );
     }

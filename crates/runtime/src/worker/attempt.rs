@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use domain::{Claim, Settlement};
+use domain::{Claim, Settlement, Step};
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ const RENEW: Duration = Duration::from_secs(8);
 const PROGRESS: Duration = Duration::from_secs(2);
 /// After this many attempts in a row that ended without a word the job is given up: it takes the worker down with it.
 const MAX_LAPSES: u32 = 5;
-/// The waits between tries to write how a claim ended.
+/// The waits between tries to write how a claim ended; the last one is repeated.
 const SETTLE_PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
@@ -56,7 +56,10 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
         progress: AtomicU32::new(0),
     };
 
-    let settlement = if claim.lapses >= MAX_LAPSES {
+    let settlement = if shared.life.stopping().is_cancelled() {
+        // Claimed in the very moment the end began.
+        Settlement::Released
+    } else if claim.lapses >= MAX_LAPSES && claim.step() == Step::Convert {
         tracing::error!(
             lapses = claim.lapses,
             "gave up: the worker never came back from this job"
@@ -65,6 +68,8 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
     } else {
         match handle(shared, claim, &context).await {
             Outcome::Settle(settlement) => settlement,
+            // What fails while it is being cancelled failed because of that.
+            Outcome::Trouble(_) if context.cancelled.is_cancelled() => Settlement::Released,
             Outcome::Trouble(error) => after_trouble(shared, claim, &*error),
             Outcome::Stopped => Settlement::Released,
         }
@@ -113,7 +118,7 @@ async fn hold(shared: &Shared, claim: &Claim, context: &Context) -> std::convert
                 return std::future::pending().await;
             }
             // The lease may run out now; the fence then decides, and the work may still win.
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot renew the claim"),
+            Err(error) => tracing::warn!(error = %domain::Chain(&error), "cannot renew the claim"),
         }
     }
 }
@@ -123,7 +128,7 @@ fn after_trouble(shared: &Shared, claim: &Claim, error: &(dyn std::error::Error 
     match shared.handler.retry_delays().get(failures) {
         Some(delay) => {
             tracing::warn!(
-                error,
+                error = %domain::Chain(error),
                 failures = failures + 1,
                 retry_in_seconds = delay.as_secs(),
                 "trouble of our own"
@@ -131,7 +136,7 @@ fn after_trouble(shared: &Shared, claim: &Claim, error: &(dyn std::error::Error 
             Settlement::Retry(*delay)
         }
         None => {
-            tracing::error!(error, failures = failures + 1, "gave up");
+            tracing::error!(error = %domain::Chain(error), failures = failures + 1, "gave up");
             shared.handler.give_up()
         }
     }
@@ -140,22 +145,24 @@ fn after_trouble(shared: &Shared, claim: &Claim, error: &(dyn std::error::Error 
 /// Writes the end of a claim.
 async fn settle(shared: &Shared, claim: &Claim, settlement: &Settlement) -> Ending {
     let mut pauses = SETTLE_PAUSES.into_iter();
+    let aborting = shared.life.aborting();
     loop {
         match shared.jobs.settle(claim, settlement.clone()).await {
             Ok(won) => {
                 tracing::info!(won, outcome = label(settlement), "settled");
                 return if won { Ending::Won } else { Ending::Lost };
             }
-            Err(error) => match pauses.next() {
-                Some(pause) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot settle the claim yet");
-                    tokio::time::sleep(pause).await;
-                }
-                None => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "cannot settle the claim");
-                    return Ending::Unknown;
-                }
-            },
+            Err(error) if aborting.is_cancelled() => {
+                tracing::error!(error = %domain::Chain(&error), "cannot settle the claim");
+                return Ending::Unknown;
+            }
+            // However long it takes: work that is done must not be done again, and the fence keeps it from being
+            // settled twice.
+            Err(error) => {
+                tracing::warn!(error = %domain::Chain(&error), "cannot settle the claim yet");
+                let pause = pauses.next().unwrap_or(SETTLE_PAUSES[SETTLE_PAUSES.len() - 1]);
+                aborting.run_until_cancelled(tokio::time::sleep(pause)).await;
+            }
         }
     }
 }

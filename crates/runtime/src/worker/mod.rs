@@ -139,7 +139,7 @@ impl Worker {
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "cannot ask for due jobs");
+                        tracing::warn!(error = %domain::Chain(&error), "cannot ask for due jobs");
                     }
                 }
                 poll_at = Instant::now() + POLL;
@@ -175,9 +175,14 @@ impl Shared {
             };
             match claim.await {
                 Ok(claim) => break claim,
+                Err(error @ PortError::Corrupt { .. }) => {
+                    let error = domain::Chain(&error).to_string();
+                    tracing::error!(job.id = %message.video_fid, error, "a job's record cannot be read");
+                    return delivery.ack().await;
+                }
                 // Unsettled, the message comes back; meanwhile there is nothing better to do than to wait.
                 Err(error) => {
-                    tracing::warn!(job.id = %message.video_fid, error = &error as &dyn std::error::Error, "cannot claim a job");
+                    tracing::warn!(job.id = %message.video_fid, error = %domain::Chain(&error), "cannot claim a job");
                     tokio::select! {
                         () = stopping.cancelled() => return,
                         () = tokio::time::sleep(STORE_PAUSE) => {}
@@ -197,7 +202,9 @@ impl Shared {
         async {
             let outcome = attempt::run(&self, &claim).await;
             self.outcomes.get_or_create(&OutcomeLabels { outcome }).inc();
-            if let Some(delivery) = delivery {
+            // What was given back undone is for the next process: unsettled, the message finds it.
+            let given_back = matches!(outcome, "released" | "unknown");
+            if let Some(delivery) = delivery.filter(|_| !given_back) {
                 delivery.ack().await;
             }
         }

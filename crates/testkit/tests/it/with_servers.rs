@@ -36,7 +36,10 @@ fn the_commands_code_is_the_programs_code() {
 
 #[test]
 fn a_command_that_is_missing_is_said_so() {
-    let output = Command::new(env!("CARGO_BIN_EXE_with-servers")).arg("--").output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_with-servers"))
+        .arg("--")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&output.stderr).contains("usage:"));
 }

@@ -132,7 +132,7 @@ async fn add_index(connection: &mut MySqlConnection) {
         Ok(_) => {}
         Err(error) if number(&error) == Some(DUPLICATE_INDEX_NAME) => {}
         Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
+            error = %domain::Chain(&error),
             "cannot index the column email_key of the table user: every login reads the whole table"
         ),
     }

@@ -10,7 +10,8 @@ use clap::Args;
 use domain::{OptionName, Options};
 use indicatif::{ProgressBar, ProgressStyle};
 use media::{ConvertError, Source};
-use tempfile::NamedTempFile;
+
+use crate::output::Output;
 
 /// Converts one file.
 ///
@@ -94,7 +95,8 @@ impl ConvertCommand {
             path: self.output.display().to_string(),
             source,
         };
-        let mut sink = self.scratch().map_err(output_error)?;
+        let output = Output::named(&self.output).map_err(output_error)?;
+        let mut sink = output.scratch().map_err(output_error)?;
 
         let bar = progress_bar();
         let moving_bar = bar.clone();
@@ -120,7 +122,7 @@ impl ConvertCommand {
             .seek(SeekFrom::Start(0))
             .and_then(|_| sink.as_file_mut().write_all(&converted.head))
             .map_err(output_error)?;
-        self.put_in_place(sink).map_err(output_error)?;
+        output.complete(sink).map_err(output_error)?;
         bar.finish_and_clear();
         Ok(())
     }
@@ -158,43 +160,6 @@ impl ConvertCommand {
         }
         Ok(Source::seekable(file))
     }
-
-    /// A file to write to: beside OUT, so that it can be renamed; anywhere for standard output.
-    fn scratch(&self) -> io::Result<NamedTempFile> {
-        if is_dash(&self.output) {
-            return NamedTempFile::new();
-        }
-        let directory = match self.output.parent() {
-            Some(directory) if !directory.as_os_str().is_empty() => directory,
-            _ => Path::new("."),
-        };
-        tempfile::Builder::new()
-            .prefix(".mp3converter-")
-            .suffix(".part")
-            .tempfile_in(directory)
-    }
-
-    fn put_in_place(&self, mut sink: NamedTempFile) -> io::Result<()> {
-        if is_dash(&self.output) {
-            sink.as_file_mut().seek(SeekFrom::Start(0))?;
-            io::copy(sink.as_file_mut(), &mut io::stdout().lock())?;
-            return Ok(());
-        }
-        sink.as_file().sync_all()?;
-        set_usual_mode(sink.as_file(), &self.output)?;
-        sink.persist(&self.output).map_err(|error| error.error)?;
-        Ok(())
-    }
-}
-
-/// Gives the scratch file, which is private, the mode of the file it replaces, or the usual one.
-fn set_usual_mode(file: &File, output: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = match std::fs::metadata(output) {
-        Ok(old) => old.permissions().mode() & 0o777,
-        Err(_) => 0o644,
-    };
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
 fn is_dash(path: &Path) -> bool {

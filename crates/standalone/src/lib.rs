@@ -3,6 +3,7 @@
 mod convert;
 mod data_dir;
 mod doctor;
+mod output;
 mod serve;
 mod settings;
 mod stack;

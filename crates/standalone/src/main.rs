@@ -1,5 +1,6 @@
 //! The `mp3converter` binary: the suite in one process, and its tools.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -102,6 +103,7 @@ fn convert(command: &ConvertCommand) -> ExitCode {
         Err(error) => {
             let status = match &error {
                 ConvertCommandError::Verdict(_) => EXIT_DATA,
+                ConvertCommandError::Output { source, .. } if source.kind() == ErrorKind::IsADirectory => EXIT_USAGE,
                 ConvertCommandError::Option(_) | ConvertCommandError::Input { .. } => EXIT_USAGE,
                 ConvertCommandError::Output { .. } | ConvertCommandError::Engine(_) => EXIT_TROUBLE,
             };

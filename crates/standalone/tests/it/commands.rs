@@ -1,6 +1,6 @@
 //! The commands of the `mp3converter` binary.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -107,12 +107,13 @@ fn wrong_usage_is_64_and_an_unwritable_output_is_70() {
     let scratch = tempfile::tempdir().unwrap();
     let sample = media::sample("ogg-opus-mono");
     let sample = sample.to_str().unwrap();
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 7] = [
         &["convert"],
         &["convert", "missing.mp4", "out.mp3"],
         &["convert", sample, "out.mp3", "--bitrate", "129"],
         &["convert", sample, "out.mp3", "--vbr", "2", "--bitrate", "128"],
         &["convert", ".", "out.mp3"],
+        &["convert", sample, "."],
         &["frobnicate"],
     ];
     for arguments in wrong {
@@ -133,6 +134,47 @@ fn wrong_usage_is_64_and_an_unwritable_output_is_70() {
         mp3converter(scratch.path()).arg("--help").status().unwrap().code(),
         Some(0)
     );
+}
+
+#[test]
+fn an_output_that_is_no_file_is_written_to_and_not_replaced() {
+    let scratch = tempfile::tempdir().unwrap();
+    let convert = |output: &str| {
+        let mut command = mp3converter(scratch.path());
+        command
+            .arg("convert")
+            .arg(media::sample("ogg-opus-mono"))
+            .arg(output)
+            .status()
+            .unwrap()
+    };
+    assert!(
+        Command::new("mkfifo")
+            .arg(scratch.path().join("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut reader = Command::new("cat")
+        .arg("pipe")
+        .current_dir(scratch.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(convert("pipe").success());
+    let mut piped = Vec::new();
+    reader.stdout.take().unwrap().read_to_end(&mut piped).unwrap();
+    assert!(reader.wait().unwrap().success() && !piped.is_empty());
+    assert!(!std::fs::metadata(scratch.path().join("pipe")).unwrap().is_file());
+    std::fs::write(scratch.path().join("real.mp3"), "an old one").unwrap();
+    std::os::unix::fs::symlink("real.mp3", scratch.path().join("link.mp3")).unwrap();
+    assert!(convert("link.mp3").success());
+    assert!(
+        std::fs::symlink_metadata(scratch.path().join("link.mp3"))
+            .unwrap()
+            .is_symlink()
+    );
+    assert_ne!(std::fs::read(scratch.path().join("real.mp3")).unwrap(), b"an old one");
 }
 
 #[test]

@@ -73,13 +73,13 @@ impl AmqpConsumer {
             Some(error) if soft_error(error).is_none() => {
                 tracing::debug!(
                     queue,
-                    error = error as &dyn std::error::Error,
+                    error = %domain::Chain(error),
                     "the consumer is lost with its connection"
                 );
             }
             Some(error) => tracing::warn!(
                 queue,
-                error = error as &dyn std::error::Error,
+                error = %domain::Chain(error),
                 "the broker closed the consumer's channel, subscribing again"
             ),
             // The broker says no more than this: the queue was deleted, or a delivery was held for too long.
@@ -135,7 +135,7 @@ impl Source {
             if told.as_ref() != Some(&text) {
                 tracing::warn!(
                     queue = self.queue,
-                    error = &error as &dyn std::error::Error,
+                    error = %domain::Chain(&error),
                     "cannot subscribe, trying on"
                 );
                 told = Some(text);
@@ -202,7 +202,7 @@ impl AmqpSettler {
             Ok(Ok(false)) => tracing::debug!(verb, "the broker has taken the delivery back already"),
             Ok(Err(error)) => tracing::debug!(
                 verb,
-                error = &error as &dyn std::error::Error,
+                error = %domain::Chain(&error),
                 "cannot settle the delivery, it comes back"
             ),
             Err(_) => tracing::debug!(verb, "cannot settle the delivery in time, it comes back"),
@@ -240,7 +240,7 @@ impl Drop for AmqpSettler {
             };
             if let Err(error) = acker.nack(back).await {
                 tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = %domain::Chain(&error),
                     "cannot give the delivery back, it comes back with its channel"
                 );
             }

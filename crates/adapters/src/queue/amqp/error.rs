@@ -35,6 +35,13 @@ pub(super) enum AmqpError {
     Body(#[source] std::sync::Arc<serde_json::Error>),
 }
 
+impl AmqpError {
+    /// The broker is away or takes no messages: no use to try again at once.
+    pub(super) const fn is_outage(&self) -> bool {
+        matches!(self, Self::Away(_) | Self::Connecting | Self::Blocked)
+    }
+}
+
 /// The broker's reason for closing a channel, if that is what `error` is.
 pub(super) fn soft_error(error: &lapin::Error) -> Option<&AMQPSoftError> {
     match error.kind() {

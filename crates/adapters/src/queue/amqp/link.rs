@@ -153,7 +153,7 @@ impl Supervisor {
                         tracing::warn!(
                             broker = %self.shown,
                             purpose = self.purpose,
-                            error = &error as &dyn std::error::Error,
+                            error = %domain::Chain(&error),
                             "RabbitMQ is away, waiting for it"
                         );
                         told = Some(text);
@@ -206,7 +206,7 @@ impl Supervisor {
                     self.state.send_replace(up(false));
                 }
                 Ok(Some(Event::Error(error))) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "connection error");
+                    tracing::debug!(error = %domain::Chain(&error), "connection error");
                 }
                 Ok(None) => return,
                 Ok(Some(_)) | Err(_) => {}

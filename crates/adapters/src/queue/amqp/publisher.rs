@@ -18,6 +18,12 @@ use super::topology::Topology;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a ping may wait for an attempt to connect that is under way.
 const PING_DEADLINE: Duration = Duration::from_secs(2);
+/// The waits after tries that failed.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+];
 /// How many messages may be in flight: one per channel, because the driver gives a returned message to the wrong
 /// publisher when there are several on one.
 const CHANNELS: usize = 4;
@@ -56,7 +62,7 @@ impl Publisher {
             .with_message_id(message.video_fid.to_string().into());
         let handing_over = async {
             tokio::select! {
-                handed_over = self.try_twice(queue, &body, &properties) => handed_over,
+                handed_over = self.try_on(queue, &body, &properties) => handed_over,
                 () = self.link.blocked() => Err(AmqpError::Blocked),
             }
         };
@@ -76,17 +82,19 @@ impl Publisher {
         }
     }
 
-    /// The first failure may only mean that the queue or the connection is gone since last time.
-    async fn try_twice(&self, queue: &str, body: &[u8], properties: &BasicProperties) -> Result<(), AmqpError> {
-        let Err(error) = self.try_once(queue, body, properties).await else {
-            return Ok(());
-        };
-        tracing::debug!(
-            queue,
-            error = &error as &dyn std::error::Error,
-            "publishing failed once"
-        );
-        lock(&self.known).remove(queue);
+    /// A failure may only mean that the queue or the connection is gone since last time, or that a queue was declared a
+    /// moment ago by somebody else and has no leader yet.
+    async fn try_on(&self, queue: &str, body: &[u8], properties: &BasicProperties) -> Result<(), AmqpError> {
+        for pause in PAUSES {
+            match self.try_once(queue, body, properties).await {
+                Err(error) if !error.is_outage() => {
+                    tracing::debug!(queue, error = %domain::Chain(&error), "publishing failed");
+                    lock(&self.known).remove(queue);
+                }
+                ended => return ended,
+            }
+            tokio::time::sleep(pause).await;
+        }
         self.try_once(queue, body, properties).await
     }
 

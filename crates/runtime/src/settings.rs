@@ -83,7 +83,7 @@ fn parse_from<T: Parser>(arguments: Vec<OsString>) -> T {
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
             _ => {
-                if let Some(sentence) = without_secret(&error, &T::command()) {
+                if let Some(sentence) = without_secret(&error, T::command()) {
                     refuse(sentence);
                 }
                 // Nothing is left to do when standard error is closed.
@@ -120,11 +120,12 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// What is wrong with a value, told without the value itself where it may hold a secret.
-fn without_secret(error: &clap::Error, command: &Command) -> Option<String> {
+fn without_secret(error: &clap::Error, mut command: Command) -> Option<String> {
+    command.build();
     let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    let argument = arguments_of(command)
+    let argument = arguments_of(&command)
         .into_iter()
         .find(|argument| argument.to_string() == *named)?;
     let name = argument
@@ -258,7 +259,7 @@ mod tests {
             queue_url: BackendUrl,
         }
         let error = WithUrl::try_parse_from(["example", "--queue-url", "\"amqp://u:hunter2@h\""]).unwrap_err();
-        let sentence = without_secret(&error, &<WithUrl as clap::CommandFactory>::command()).unwrap();
+        let sentence = without_secret(&error, <WithUrl as clap::CommandFactory>::command()).unwrap();
         assert!(
             sentence.contains("QUEUE_URL_OF_TEST") && !sentence.contains("hunter2"),
             "{sentence}"

@@ -19,7 +19,7 @@ pub enum LogFormat {
 /// Logs go to standard error: standard output belongs to what the user asked for.
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,lapin=error,mongodb=warn,sqlx=warn,hyper=warn,lettre=warn"));
+        .unwrap_or_else(|_| EnvFilter::new("info,lapin=off,mongodb=warn,sqlx=warn,hyper=warn,lettre=warn"));
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
@@ -81,15 +81,19 @@ impl MailServer {
     }
 }
 
-/// The certificate of every encrypting server here, for `localhost` and 127.0.0.1.
-pub(crate) fn certificate() -> PathBuf {
-    in_tls("certificate.pem")
-}
+/// The certificate of every encrypting server here and its key, for `localhost` and 127.0.0.1, made anew by each run.
+static TLS: LazyLock<(tempfile::TempDir, PrivateKeyDer<'static>)> = LazyLock::new(|| {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("certificate.pem"), made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
+    (directory, key)
+});
 
-fn in_tls(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/it/tls")
-        .join(name)
+/// Where a client finds that certificate.
+pub(crate) fn certificate() -> PathBuf {
+    TLS.0.path().join("certificate.pem")
 }
 
 fn serve(stream: TcpStream, tls: Tls, script: &Script, said: &Mutex<Vec<String>>) -> io::Result<()> {
@@ -105,7 +109,7 @@ fn serve(stream: TcpStream, tls: Tls, script: &Script, said: &Mutex<Vec<String>>
 
 fn encrypted(stream: TcpStream) -> io::Result<StreamOwned<ServerConnection, TcpStream>> {
     let certificate = CertificateDer::from_pem_file(certificate()).unwrap();
-    let key = PrivateKeyDer::from_pem_file(in_tls("key.pem")).unwrap();
+    let key = TLS.1.clone_key();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

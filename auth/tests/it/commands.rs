@@ -159,7 +159,7 @@ fn missing_and_contradictory_settings_are_one_sentence_and_status_64() {
             &[url, ("JWT_SECRET", "sarcasm")],
             "JWT_SECRET has 7 bytes and needs at least 32",
         ),
-        (&[url, ("JWT_SECRET", "")], "JWT_SECRET has 0 bytes"),
+        (&[url, ("JWT_SECRET", "")], "JWT_SECRET is not set"),
         (
             &[secret, ("USERS_URL", "sqlite:users.db")],
             "works only inside the single process",
@@ -169,10 +169,7 @@ fn missing_and_contradictory_settings_are_one_sentence_and_status_64() {
             &[secret, ("USERS_URL", "mysql://hunter2@127.0.0.1")],
             "it names no database",
         ),
-        (
-            &[secret, ("MYSQL_USER", "u"), ("MYSQL_PORT", "tcp://10.96.0.7:3306")],
-            "Kubernetes",
-        ),
+        (&[secret, ("MYSQL_USER", "u"), ("MYSQL_PORT", "udp://x")], "MYSQL_PORT"),
         (&[secret, ("MYSQL_USER", "u"), ("MYSQL_HOST", "a b")], "MYSQL_HOST"),
         (
             &[url, secret, ("MP3_ADMIN_EMAIL", "a@x.com")],

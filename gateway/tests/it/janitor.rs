@@ -144,9 +144,9 @@ async fn an_emptied_job_store_costs_nobody_a_byte() {
 }
 
 #[tokio::test]
-async fn more_than_a_hundred_files_are_too_many_whatever_their_share() {
+async fn foreign_files_do_not_make_the_share_of_ours_look_small() {
     let gateway = Gateway::start().await;
-    for _ in 0..101 {
+    for _ in 0..20 {
         let id = lost_upload(&gateway).await;
         gateway.store(Bucket::Videos, id, ADA, "clip.mp4", b"video").await;
     }
@@ -154,10 +154,10 @@ async fn more_than_a_hundred_files_are_too_many_whatever_their_share() {
         gateway.store_foreign(Bucket::Videos, b"theirs");
     }
     let report = cycle(&gateway, false).await;
-    assert!(report.held_back);
-    assert_eq!((report.buckets[0].files, report.buckets[0].unneeded), (1101, 101));
-    assert_eq!(gateway.blobs.count(Bucket::Videos).await.unwrap(), 1101);
-    assert_eq!(cycle(&gateway, true).await.buckets[0].deleted, 101);
+    assert!(report.held_back, "{report}");
+    assert_eq!((report.buckets[0].files, report.buckets[0].unneeded), (20, 20));
+    assert_eq!(gateway.blobs.count(Bucket::Videos).await.unwrap(), 1020);
+    assert_eq!(cycle(&gateway, true).await.buckets[0].deleted, 20);
 }
 
 #[tokio::test]

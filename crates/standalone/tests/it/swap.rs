@@ -215,17 +215,18 @@ async fn files_that_pymongo_wrote_before_the_first_start_survive_the_janitor() {
         writer.finish(None).await.unwrap();
     }
 
-    // Of each bucket's three files one is theirs, one is of a job, and one is of ours and of no job.
+    // Of each bucket's three files one is theirs, which the janitor does not see; one is of a job, and one of no job.
     let janitor = Janitor::new(blobs.clone(), suite.stack.jobs.clone());
-    for (confirmed, deleted) in [(false, 0), (true, 1)] {
+    for (confirmed, deleted, kept) in [(false, 0, 3), (true, 1, 2)] {
         let report = janitor.cycle(confirmed).await.unwrap();
         assert_eq!(report.held_back, !confirmed, "{report}");
         for bucket in &report.buckets {
             assert_eq!(
                 (bucket.files, bucket.unneeded, bucket.deleted),
-                (3, 1, deleted),
+                (2, 1, deleted),
                 "{report}"
             );
+            assert_eq!(blobs.count(bucket.bucket).await.unwrap(), kept);
         }
         for (bucket, fid) in &theirs {
             assert!(pymongo_get(&mongodb, *bucket, *fid).await.unwrap() == bytes, "{bucket}");

@@ -18,15 +18,15 @@ async fn main() -> ExitCode {
         .users
         .url()
         .unwrap_or_else(|sentence| settings::refuse(sentence));
-    settings::refuse_embedded(&[("USERS_URL", &users_url)]);
+    let users_url = settings::server("USERS_URL", &users_url);
     if let Some(Command::User { command }) = settings.command {
         telemetry::init(LogFormat::Text);
-        return users_command::run(command, connect(&users_url)).await;
+        return users_command::run(command, connect(users_url)).await;
     }
 
     telemetry::init(settings.log_format);
     let life = Lifecycle::new();
-    let auth = Auth::new(connect(&users_url), &settings.service).unwrap_or_else(|sentence| settings::refuse(sentence));
+    let auth = Auth::new(connect(users_url), &settings.service).unwrap_or_else(|sentence| settings::refuse(sentence));
     if let Err(error) = auth.start(&settings.service, &life).await {
         settings::refuse(error);
     }

@@ -1,10 +1,7 @@
 //! The converter's settings.
 
-use std::net::SocketAddr;
-
 use clap::{Args, Parser};
-use domain::BackendUrl;
-use runtime::telemetry::LogFormat;
+use runtime::settings::{Backends, Operations};
 
 use crate::DeleteSource;
 
@@ -12,45 +9,18 @@ use crate::DeleteSource;
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Settings {
-    /// Where videos and MP3s are: `mongodb://...` (databases `videos` and `mp3s`).
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "mongodb://mongodb:27017",
-        hide_env_values = true
-    )]
-    pub blobs_url: BackendUrl,
-    /// Where the job records are: `mongodb://...` (database `jobs`).
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "mongodb://mongodb:27017",
-        hide_env_values = true
-    )]
-    pub jobs_url: BackendUrl,
-    /// The broker: `amqp://...` or `amqps://...`.
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "amqp://rabbitmq:5672",
-        hide_env_values = true
-    )]
-    pub queue_url: BackendUrl,
+    /// Where everything is.
+    #[command(flatten)]
+    pub backends: Backends,
     /// The queue that carries uploaded videos.
     #[arg(long, env, value_name = "NAME", default_value = domain::VIDEO_QUEUE)]
     pub video_queue: String,
     /// The queue that carries finished MP3s.
     #[arg(long, env, value_name = "NAME", default_value = domain::MP3_QUEUE)]
     pub mp3_queue: String,
-    /// The operations port: `/healthz`, `/readyz`, `/metrics`.
-    #[arg(long, env = "MP3_OPS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
-    pub ops_listen: SocketAddr,
-    /// How log lines look.
-    #[arg(long, env, value_enum, default_value = "json")]
-    pub log_format: LogFormat,
+    /// How an operator sees into it.
+    #[command(flatten)]
+    pub operations: Operations,
     /// How it converts.
     #[command(flatten)]
     pub conversion: ConversionSettings,

@@ -27,7 +27,5 @@ pub use http::router;
 pub use intake::Pace;
 pub use jobs_command::{JobsCommand, JobsCommandError, run as run_jobs_command};
 pub use serve::serve;
-pub use settings::{
-    BlobsUrl, Command, GatewaySettings, InvalidNetwork, JobsUrl, ServeSettings, Settings, TrustedProxies, UnownedFiles,
-};
+pub use settings::{Command, GatewaySettings, InvalidNetwork, ServeSettings, Settings, TrustedProxies, UnownedFiles};
 pub use state::{GatewayState, Ports};

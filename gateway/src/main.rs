@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use adapters::{authn, blobs, jobs, queue};
 use gateway::{Command, Ports, ServeSettings, Settings, commands};
-use runtime::settings::{chain, parse_or_command, refuse, refuse_embedded};
+use runtime::settings::{chain, parse_or_command, refuse};
 use runtime::telemetry::{self, LogFormat};
 
 #[tokio::main]
@@ -14,31 +14,23 @@ async fn main() -> ExitCode {
         Command::Serve(settings) => serve(*settings).await,
         Command::Jobs { store, command } => {
             telemetry::init(LogFormat::Text);
-            refuse_embedded(&[("JOBS_URL", &store.jobs_url)]);
-            commands::jobs(command, made(jobs::connect(&store.jobs_url))).await
+            commands::jobs(command, made(jobs::connect(store.server()))).await
         }
         Command::Janitor { store, files, confirm } => {
             telemetry::init(LogFormat::Text);
-            refuse_embedded(&[("JOBS_URL", &store.jobs_url), ("BLOBS_URL", &files.blobs_url)]);
-            let jobs = made(jobs::connect(&store.jobs_url));
-            commands::janitor(made(blobs::connect(&files.blobs_url)), jobs, confirm).await
+            let jobs = made(jobs::connect(store.server()));
+            commands::janitor(made(blobs::connect(files.server())), jobs, confirm).await
         }
     }
 }
 
 async fn serve(settings: ServeSettings) -> ExitCode {
-    telemetry::init(settings.log_format);
-    let (jobs_url, blobs_url) = (&settings.jobs.jobs_url, &settings.blobs.blobs_url);
-    refuse_embedded(&[
-        ("JOBS_URL", jobs_url),
-        ("BLOBS_URL", blobs_url),
-        ("QUEUE_URL", &settings.queue_url),
-    ]);
+    telemetry::init(settings.operations.log_format);
     let ports = Ports {
         authenticator: made(authn::connect(&settings.auth_svc_address)),
-        blobs: made(blobs::connect(blobs_url)),
-        jobs: made(jobs::connect(jobs_url)),
-        queue: made(queue::connect(&settings.queue_url)),
+        blobs: made(blobs::connect(settings.backends.blobs.server())),
+        jobs: made(jobs::connect(settings.backends.jobs.server())),
+        queue: made(queue::connect(settings.backends.broker())),
     };
     gateway::serve(ports, settings).await
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use runtime::metrics::Metrics;
-use runtime::{Lifecycle, probes, settings};
+use runtime::{Lifecycle, settings};
 use tokio::net::TcpListener;
 
 use crate::{GatewayState, Ports, ServeSettings, router};
@@ -17,13 +17,7 @@ pub async fn serve(ports: Ports, settings: ServeSettings) -> ExitCode {
     let life = Lifecycle::new();
     let metrics = Metrics::default();
     let state = GatewayState::new(ports, settings.gateway, life.clone(), &metrics);
-    let operations = probes::serve(settings.ops_listen, state.readiness(), metrics, &life);
-    if let Err(error) = operations.await {
-        settings::refuse(format!(
-            "cannot listen on MP3_OPS_LISTEN={}: {error}",
-            settings.ops_listen
-        ));
-    }
+    settings.operations.open(state.readiness(), metrics, &life).await;
     let listener = match TcpListener::bind(settings.listen).await {
         Ok(listener) => listener,
         Err(error) => settings::refuse(format!("cannot listen on MP3_LISTEN={}: {error}", settings.listen)),

@@ -4,8 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::BackendUrl;
-use runtime::telemetry::LogFormat;
+use runtime::settings::{Backends, BlobsUrl, JobsUrl, Operations};
 
 use crate::JobsCommand;
 
@@ -46,64 +45,21 @@ pub enum Command {
     },
 }
 
-/// Where the job records are.
-#[derive(Clone, Debug, Args)]
-pub struct JobsUrl {
-    /// Where the job records are: `mongodb://...` (database `jobs`).
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "mongodb://mongodb:27017",
-        hide_env_values = true
-    )]
-    pub jobs_url: BackendUrl,
-}
-
-/// Where the files are.
-#[derive(Clone, Debug, Args)]
-pub struct BlobsUrl {
-    /// Where videos and MP3s are: `mongodb://...` (databases `videos` and `mp3s`).
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "mongodb://mongodb:27017",
-        hide_env_values = true
-    )]
-    pub blobs_url: BackendUrl,
-}
-
 /// The settings of `gateway serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeSettings {
     /// Where clients connect.
     #[arg(long, env = "MP3_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// The operations port: `/healthz`, `/readyz`, `/metrics`.
-    #[arg(long, env = "MP3_OPS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
-    pub ops_listen: SocketAddr,
     /// The auth service, as `host:port`.
     #[arg(long, env, value_name = "HOST:PORT", default_value = "auth:5000")]
     pub auth_svc_address: String,
-    /// Where the job records are.
+    /// Where everything is.
     #[command(flatten)]
-    pub jobs: JobsUrl,
-    /// Where the files are.
+    pub backends: Backends,
+    /// How an operator sees into it.
     #[command(flatten)]
-    pub blobs: BlobsUrl,
-    /// The broker: `amqp://...` or `amqps://...`.
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "amqp://rabbitmq:5672",
-        hide_env_values = true
-    )]
-    pub queue_url: BackendUrl,
-    /// How log lines look.
-    #[arg(long, env, value_enum, default_value = "json")]
-    pub log_format: LogFormat,
+    pub operations: Operations,
     /// How it serves.
     #[command(flatten)]
     pub gateway: GatewaySettings,
@@ -215,11 +171,11 @@ mod tests {
             panic!("not serve");
         };
         assert_eq!(serve.listen.to_string(), "0.0.0.0:8080");
-        assert_eq!(serve.ops_listen.to_string(), "0.0.0.0:9090");
+        assert_eq!(serve.operations.ops_listen.to_string(), "0.0.0.0:9090");
         assert_eq!(serve.auth_svc_address, "auth:5000");
-        assert_eq!(serve.jobs.jobs_url.expose(), "mongodb://mongodb:27017");
-        assert_eq!(serve.blobs.blobs_url.expose(), "mongodb://mongodb:27017");
-        assert_eq!(serve.queue_url.expose(), "amqp://rabbitmq:5672");
+        assert_eq!(serve.backends.jobs.jobs_url.expose(), "mongodb://mongodb:27017");
+        assert_eq!(serve.backends.blobs.blobs_url.expose(), "mongodb://mongodb:27017");
+        assert_eq!(serve.backends.queue_url.expose(), "amqp://rabbitmq:5672");
         assert_eq!(serve.gateway.video_queue, "video");
         assert_eq!(serve.gateway.max_upload_bytes, 10_737_418_240);
         assert_eq!(serve.gateway.unowned_files, UnownedFiles::Hidden);

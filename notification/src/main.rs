@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use notification::{Notification, Settings};
 use runtime::metrics::Metrics;
-use runtime::{Lifecycle, probes, settings, telemetry};
+use runtime::{Lifecycle, settings, telemetry};
 
 /// How long a mail may go on after SIGTERM before it is given back.
 const GRACE: Duration = Duration::from_secs(20);
@@ -14,24 +14,17 @@ const GRACE: Duration = Duration::from_secs(20);
 async fn main() -> ExitCode {
     runtime::install_tls_provider();
     let settings: Settings = settings::parse();
-    telemetry::init(settings.log_format);
-    settings::refuse_embedded(&[
-        ("BLOBS_URL", &settings.blobs_url),
-        ("JOBS_URL", &settings.jobs_url),
-        ("QUEUE_URL", &settings.queue_url),
-    ]);
+    telemetry::init(settings.operations.log_format);
     let notification = match connect(&settings) {
         Ok(notification) => notification,
         Err(message) => settings::refuse(message),
     };
     let life = Lifecycle::new();
     let metrics = Metrics::default();
-    if let Err(error) = probes::serve(settings.ops_listen, notification.readiness(), metrics.clone(), &life).await {
-        settings::refuse(format!(
-            "cannot listen on MP3_OPS_LISTEN={}: {error}",
-            settings.ops_listen
-        ));
-    }
+    settings
+        .operations
+        .open(notification.readiness(), metrics.clone(), &life)
+        .await;
     notification.start(&life, &metrics);
     life.run_until_signal(GRACE).await
 }
@@ -39,9 +32,9 @@ async fn main() -> ExitCode {
 fn connect(settings: &Settings) -> Result<Notification, String> {
     let unusable = |error: adapters::ConnectError| settings::chain(&error);
     Ok(Notification {
-        jobs: adapters::jobs::connect(&settings.jobs_url).map_err(unusable)?,
-        blobs: adapters::blobs::connect(&settings.blobs_url).map_err(unusable)?,
-        queue: adapters::queue::connect(&settings.queue_url).map_err(unusable)?,
+        jobs: adapters::jobs::connect(settings.backends.jobs.server()).map_err(unusable)?,
+        blobs: adapters::blobs::connect(settings.backends.blobs.server()).map_err(unusable)?,
+        queue: adapters::queue::connect(settings.backends.broker()).map_err(unusable)?,
         mp3_queue: settings.mp3_queue.clone(),
         mailer: settings.mail.mailer()?,
         letterhead: settings.mail.letterhead(&settings.public_url)?,

@@ -1,12 +1,9 @@
 //! The notification's settings. The original system's names keep working.
 
-use std::net::SocketAddr;
-
 use clap::{Args, Parser};
 use domain::BackendUrl;
 use lettre::message::Mailbox;
-use runtime::settings::Secret;
-use runtime::telemetry::LogFormat;
+use runtime::settings::{Backends, Operations, Secret};
 use url::Url;
 
 use crate::{Letterhead, Mailer, MailerError, SmtpLogin};
@@ -18,45 +15,18 @@ const GMAIL_URL: &str = "smtp://smtp.gmail.com:587?tls=required";
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Settings {
-    /// Where the job records are: `mongodb://...` (database `jobs`).
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "mongodb://mongodb:27017",
-        hide_env_values = true
-    )]
-    pub jobs_url: BackendUrl,
-    /// Where the MP3s are: `mongodb://...` (database `mp3s`).
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "mongodb://mongodb:27017",
-        hide_env_values = true
-    )]
-    pub blobs_url: BackendUrl,
-    /// The broker: `amqp://...` or `amqps://...`.
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        default_value = "amqp://rabbitmq:5672",
-        hide_env_values = true
-    )]
-    pub queue_url: BackendUrl,
+    /// Where everything is.
+    #[command(flatten)]
+    pub backends: Backends,
     /// The queue that carries finished MP3s.
     #[arg(long, env, value_name = "NAME", default_value = domain::MP3_QUEUE)]
     pub mp3_queue: String,
     /// Where owners reach the gateway, for the lines in mails.
     #[arg(long, env, value_name = "URL", default_value = "http://mp3converter.com")]
     pub public_url: Url,
-    /// The operations port: `/healthz`, `/readyz`, `/metrics`.
-    #[arg(long, env = "MP3_OPS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
-    pub ops_listen: SocketAddr,
-    /// How log lines look.
-    #[arg(long, env, value_enum, default_value = "json")]
-    pub log_format: LogFormat,
+    /// How an operator sees into it.
+    #[command(flatten)]
+    pub operations: Operations,
     /// Who delivers.
     #[command(flatten)]
     pub mail: MailSettings,

@@ -3,6 +3,8 @@
 //! Every variable `NAME` may also be given as `NAME_FILE`, the path of a file that holds the value, as Kubernetes and
 //! Docker mount secrets. `--help` is the reference.
 
+mod shared;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Display};
 use std::io::Write as _;
@@ -12,6 +14,8 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Parser};
 use domain::BackendUrl;
+
+pub use shared::{Backends, BlobsUrl, JobsUrl, Operations};
 
 /// The exit status for wrong usage and missing or contradictory settings (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
@@ -101,17 +105,16 @@ pub fn refuse(message: impl Display) -> ! {
     std::process::exit(i32::from(EXIT_USAGE))
 }
 
-/// Ends the process like [`refuse`] when one of these settings names a backend of the single process: a service of its
-/// own shares its stores with others, over servers.
-pub fn refuse_embedded(settings: &[(&str, &BackendUrl)]) {
-    for (name, url) in settings {
-        if matches!(url.scheme(), "memory" | "file" | "sqlite") {
-            let scheme = url.scheme();
-            refuse(format!(
-                "{name}: `{scheme}:` works only inside the single process `mp3converter serve`; name a server"
-            ));
-        }
+/// The URL of the setting `name`, which a service of its own shares with others; ends the process like [`refuse`] when it
+/// is a store of the single process.
+pub fn server<'a>(name: &str, url: &'a BackendUrl) -> &'a BackendUrl {
+    if matches!(url.scheme(), "memory" | "file" | "sqlite") {
+        let scheme = url.scheme();
+        refuse(format!(
+            "{name}: `{scheme}:` works only inside the single process `mp3converter serve`; name a server"
+        ));
     }
+    url
 }
 
 /// An error and its causes in one line, for [`refuse`].

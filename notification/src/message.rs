@@ -42,8 +42,7 @@ impl Letterhead {
             ),
             _ => ("MP3 conversion failed", not_ready(job, kind)),
         };
-        let body =
-            Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable).map_err(|_| Undeliverable)?;
+        let body = body(text).ok_or(Undeliverable)?;
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         Message::builder()
             .message_id(Some(message_id(job.id, kind)))
@@ -105,6 +104,24 @@ fn not_ready(job: &Job, kind: VerdictKind) -> String {
         "{news}\r\n\r\n{verdict}\r\n\r\n{way_out}\r\n\r\n{:<10}{}\r\n",
         "Job:", job.id
     )
+}
+
+/// The text as it stands where a mail may carry it so: what is read as a file can then be pasted from. The library would
+/// fold every line of more than 76 bytes.
+///
+/// Source: RFC 5322 section 2.1.1, at most 998 bytes a line.
+fn body(text: String) -> Option<Body> {
+    if text.is_ascii()
+        && text
+            .split("\r\n")
+            .all(|line| line.len() <= 998 && !line.contains(['\r', '\n']))
+    {
+        return Some(Body::dangerous_pre_encoded(
+            text.into_bytes(),
+            ContentTransferEncoding::SevenBit,
+        ));
+    }
+    Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable).ok()
 }
 
 /// `<{job}.{kind}@mp3converter>`: the same for every copy of the same news.
@@ -216,6 +233,10 @@ mod tests {
         );
         assert!(raw.contains("To: Ada@Example.com\r\n"), "{raw}");
         assert!(raw.contains("Auto-Submitted: auto-generated\r\n"), "{raw}");
+        assert!(
+            raw.contains("/download?fid=64b7f3a2c9e77b0001a1b2c4\""),
+            "the line can be pasted: {raw}"
+        );
     }
 
     #[test]

@@ -57,7 +57,7 @@ upload=$(grep -m1 -o "curl .*-F .*/upload" /home/run.log)
 download=$(grep -m1 -o "curl .*/download.*" /home/run.log)
 eval "$login"; [ -n "$TOKEN" ]
 eval "$upload" | grep -x "success!"
-for _ in $(seq 300); do fid=$(grep -rhos "mp3 file_id: [0-9a-f]*" data/mail | head -1 | cut -d" " -f3); [ -z "$fid" ] || break; sleep 0.2; done
+for _ in $(seq 300); do fid=$(grep -rhos "mp3 file_id: [0-9a-f]*" data/mail | head -1 | cut -d" " -f3 || true); [ -z "$fid" ] || break; sleep 0.2; done
 [ -n "$fid" ]
 eval "${download/FID/$fid}"
 ffprobe -v error -show_entries stream=codec_name,duration video.mp3

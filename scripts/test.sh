@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.."
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo build --locked --workspace --bins || exit
-cargo run --locked --quiet --package testkit --bin with-servers -- \
+# One build for everything: a second one, of the programs alone, would choose other features and compile anew.
+cargo test --locked --workspace --no-run || exit
+"${CARGO_TARGET_DIR:-target}/debug/with-servers" -- \
   cargo test --locked --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 

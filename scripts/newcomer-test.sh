@@ -17,7 +17,7 @@ if [ -z "${NEWCOMER_INSIDE:-}" ]; then
 fi
 
 root=$(mktemp -d /var/tmp/newcomer.XXXXXX)
-trap 'umount -R "$root/proc" "$root/sys" "$root/dev" "$root/opt/rust" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
+trap 'umount -R -l "$root/proc" "$root/sys" "$root/dev" "$root/opt/rust" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
 mirror=$(awk '/^URIs:/ { print $2; exit } /^deb / { print $2; exit }' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null)
 toolchain=$(rustc --print sysroot)
 
@@ -38,7 +38,8 @@ if [ -n "${SSL_CERT_FILE:-}" ]; then
   install -D "$SSL_CERT_FILE" "$root/opt/ca.crt"
   settings+=(SSL_CERT_FILE=/opt/ca.crt CURL_CA_BUNDLE=/opt/ca.crt CARGO_HTTP_CAINFO=/opt/ca.crt PIP_CERT=/opt/ca.crt GIT_SSL_CAINFO=/opt/ca.crt)
 fi
-inside() { env -i "${settings[@]}" chroot "$root" /bin/bash -c "cd /home/mp3converter && $1"; }
+inside() { env -i "${settings[@]}" chroot "$root" /bin/bash -c "cd /home/mp3converter
+$1"; }
 
 echo "newcomer: make run"
 inside 'setsid make run > /home/run.log 2>&1 & echo $! > /home/run.pid'

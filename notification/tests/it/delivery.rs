@@ -77,7 +77,7 @@ async fn a_mail_goes_out_in_the_clear_where_nothing_else_is_asked_for() {
 async fn starttls_comes_before_the_login() {
     let server = MailServer::start(Tls::OnRequest, []);
     let (port, ca) = (server.port(), certificate());
-    let url = format!("smtp://localhost:{port}?tls=required&ca={}", ca.display());
+    let url = format!("smtp://127.0.0.1:{port}?tls=required&ca={}", ca.display());
     mailer(&url, Some(login())).send(NAME, &mail()).await.unwrap();
     assert_eq!(server.commands()[..5], ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL"]);
     assert_eq!(server.mails().len(), 1);
@@ -103,7 +103,7 @@ async fn opportunistic_tls_is_used_where_it_is_offered() {
     for (tls, expected) in [(Tls::OnRequest, "STARTTLS"), (Tls::Never, "MAIL")] {
         let server = MailServer::start(tls, []);
         let url = format!(
-            "smtp://localhost:{}?tls=opportunistic&ca={}",
+            "smtp://127.0.0.1:{}?tls=opportunistic&ca={}",
             server.port(),
             certificate().display()
         );
@@ -122,7 +122,7 @@ async fn nothing_is_said_to_a_server_that_cannot_be_trusted() {
         (Tls::OnRequest, "tls=required".to_owned()),
     ] {
         let server = MailServer::start(tls, []);
-        let mailer = mailer(&format!("smtp://localhost:{}?{query}", server.port()), Some(login()));
+        let mailer = mailer(&format!("smtp://127.0.0.1:{}?{query}", server.port()), Some(login()));
         let error = mailer.send(NAME, &mail()).await.unwrap_err();
         assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
         let said = server.commands();

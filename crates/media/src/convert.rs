@@ -6,16 +6,12 @@ use std::time::Duration;
 
 use ffmpeg_next::frame;
 
-use crate::encoder::{Encoder, Mp3Format};
-use crate::frame_log::FrameLog;
-use crate::head::Head;
+use crate::encoder::Mp3Format;
 use crate::input::Input;
-use crate::mixer::{Block, Mixer, Shape};
+use crate::mixer::{Mixer, Shape};
+use crate::mp3::Mp3;
 use crate::watch::{Progress, Watch};
 use crate::{ConvertError, Limits, Settings, Source, Verdict};
-
-/// How much MP3 is collected before it is written.
-const WRITE_BYTES: usize = 32 * 1024;
 
 /// A finished MP3.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,22 +101,9 @@ struct Track<'a> {
 
 impl<'a> Track<'a> {
     fn begin(format: Mp3Format, limits: Limits, sink: &'a mut dyn Write) -> Result<Self, ConvertError> {
-        let mp3 = Mp3 {
-            encoder: Encoder::new(&format)?,
-            head: Head::new(&format),
-            log: FrameLog::default(),
-            format,
-            limits,
-            samples: 0,
-            ready: Vec::new(),
-            sink,
-        };
-        mp3.sink
-            .write_all(mp3.head.placeholder())
-            .map_err(ConvertError::Write)?;
         Ok(Self {
             mixer: Mixer::new(format.mono, format.sample_rate_hz),
-            mp3,
+            mp3: Mp3::begin(format, limits, sink)?,
         })
     }
 
@@ -131,84 +114,5 @@ impl<'a> Track<'a> {
     fn finish(mut self) -> Result<Converted, ConvertError> {
         self.mixer.finish(&mut |block| self.mp3.push(block))?;
         self.mp3.finish()
-    }
-}
-
-/// The MP3 being written.
-struct Mp3<'a> {
-    encoder: Encoder,
-    head: Head,
-    log: FrameLog,
-    format: Mp3Format,
-    limits: Limits,
-    samples: u64,
-    /// Encoded and not yet written.
-    ready: Vec<u8>,
-    sink: &'a mut dyn Write,
-}
-
-impl Mp3<'_> {
-    /// How much audio has been encoded.
-    fn position(&self) -> Duration {
-        let rate_hz = u64::from(self.format.sample_rate_hz);
-        let nanoseconds = self.samples % rate_hz * 1_000_000_000 / rate_hz;
-        Duration::from_secs(self.samples / rate_hz) + Duration::from_nanos(nanoseconds)
-    }
-
-    fn push(&mut self, block: Block<'_>) -> Result<(), ConvertError> {
-        self.samples += block.left.len() as u64;
-        if self.position() > self.limits.duration {
-            return Err(Verdict::TooLong {
-                limit: self.limits.duration,
-            }
-            .into());
-        }
-        self.encoder.encode(block, &mut self.ready)?;
-        if self.ready.len() >= WRITE_BYTES {
-            self.write()?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self) -> Result<(), ConvertError> {
-        self.log
-            .push(&self.ready)
-            .map_err(|error| ConvertError::internal("following the frames", error))?;
-        if self.size_bytes() > self.limits.output_bytes {
-            return Err(Verdict::OutputTooLarge {
-                limit_bytes: self.limits.output_bytes,
-            }
-            .into());
-        }
-        self.sink.write_all(&self.ready).map_err(ConvertError::Write)?;
-        self.ready.clear();
-        Ok(())
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.head.placeholder().len() as u64 + self.log.bytes
-    }
-
-    fn finish(mut self) -> Result<Converted, ConvertError> {
-        self.encoder.finish(&mut self.ready)?;
-        self.write()?;
-        self.sink.flush().map_err(ConvertError::Write)?;
-        if !self.log.is_whole() {
-            return Err(ConvertError::Internal {
-                operation: "ending on a whole frame",
-                source: None,
-            });
-        }
-        Ok(Converted {
-            size_bytes: self.size_bytes(),
-            duration: self.position(),
-            samples: self.samples,
-            sample_rate_hz: self.format.sample_rate_hz,
-            channels: if self.format.mono { 1 } else { 2 },
-            head: self.head.finish(&self.format, &self.log, self.samples),
-            bytes_read: 0,
-            source_bytes: None,
-            errors: 0,
-        })
     }
 }

@@ -31,6 +31,7 @@ mod frame_log;
 mod head;
 mod input;
 mod mixer;
+mod mp3;
 mod raw;
 mod settings;
 mod source;

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use ffmpeg_next::frame;
+use serde::{Deserialize, Serialize};
 
 use crate::encoder::Mp3Format;
 use crate::input::Input;
@@ -14,12 +15,14 @@ use crate::watch::{Progress, Watch};
 use crate::{ConvertError, Limits, Settings, Source, Verdict};
 
 /// A finished MP3.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Converted {
-    /// Replaces as many bytes at the start of what was written: the frame with length, seek places, and how much to cut
-    /// off at both ends. At most 2 KiB. Without it the MP3 plays, with a little silence at its ends.
+    /// Replaces as many bytes of what was written, from [`head_at`](Self::head_at) on: the frame with length, seek places,
+    /// and how much to cut off at both ends. At most 2 KiB. Without it the MP3 plays, with a little silence at its ends.
     pub head: Vec<u8>,
-    /// The MP3's length in bytes, head included: what the sink got.
+    /// Where `head` belongs, in bytes from the MP3's start: behind the tags, 0 where there are none.
+    pub head_at: u64,
+    /// The MP3's length in bytes, tags and head included: what the sink got.
     pub size_bytes: u64,
     /// Playing time.
     pub duration: Duration,

@@ -40,7 +40,7 @@ mod watch;
 
 pub use convert::{Converted, convert};
 pub use error::ConvertError;
-pub use settings::{Limits, Rate, Settings};
+pub use settings::{Limits, Rate, Settings, Track};
 pub use source::{ReadSeek, Source};
 pub use verdict::Verdict;
 pub use watch::Progress;

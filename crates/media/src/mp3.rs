@@ -113,6 +113,7 @@ impl<'a> Mp3<'a> {
             sample_rate_hz: self.format.sample_rate_hz,
             channels: if self.format.mono { 1 } else { 2 },
             head: self.head.finish(&self.format, &self.log, self.samples),
+            head_at: 0,
             bytes_read: 0,
             source_bytes: None,
             errors: 0,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ConvertError;
 
 /// The bitrates of MPEG-1 layer III, in kbit/s.
@@ -15,7 +17,7 @@ pub(crate) const BITRATES_KBPS: [u16; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 12
 pub(crate) const SAMPLE_RATES_HZ: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
 /// How the MP3 spends its bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rate {
     /// Variable bitrate, LAME's V0 (best) to V9 (smallest).
     Vbr(u8),
@@ -30,9 +32,19 @@ impl Default for Rate {
     }
 }
 
+/// Which of a source's audio tracks is converted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Track {
+    /// The one of that number among the audio tracks, in the file's order, from 0.
+    Index(u32),
+    /// The one in that language, by its ISO 639 code of two or three letters, such as "de", "deu" or "ger". Of several,
+    /// the one that would be taken if there were no others.
+    Language(String),
+}
+
 /// How one file is converted. The default is V2 at LAME's own effort, with the channels and the sample rate of the
 /// source as far as MP3 can carry them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// How the MP3 spends its bits.
     pub rate: Rate,
@@ -42,14 +54,21 @@ pub struct Settings {
     pub channels: Option<u8>,
     /// Sample rate in Hz, one that MP3 has. None takes the one nearest to the source's.
     pub sample_rate_hz: Option<u32>,
-    /// The source's file name. Only its extension is looked at, as a hint to what the file is.
+    /// Which audio track. None takes the one that the `ffmpeg` command would.
+    pub track: Option<Track>,
+    /// Where in the audio the MP3 begins. None is the beginning.
+    pub start: Option<Duration>,
+    /// Where in the audio the MP3 ends, after `start`. None, or a position behind the end, is the end.
+    pub end: Option<Duration>,
+    /// The source's file name. Its extension is a hint to what the file is, and what is left of it without the extension
+    /// is the MP3's title where the source has none.
     pub file_name: Option<String>,
     /// Where a conversion ends in a verdict.
     pub limits: Limits,
 }
 
 /// What a source may not exceed; each limit has its verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Playing time, as declared by the file and as decoded. 12 hours.
     pub duration: Duration,
@@ -89,6 +108,10 @@ impl Settings {
             "channels"
         } else if self.sample_rate_hz.is_some_and(|hz| !SAMPLE_RATES_HZ.contains(&hz)) {
             "sample_rate_hz"
+        } else if matches!(&self.track, Some(Track::Language(code)) if !is_language(code)) {
+            "track"
+        } else if self.end.is_some_and(|end| end <= self.start.unwrap_or_default()) {
+            "end"
         } else {
             return Ok(());
         };
@@ -101,6 +124,11 @@ impl Settings {
         let plain = (1..=8).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
         plain.then_some(extension)
     }
+}
+
+/// Whether this has the form of an ISO 639 code.
+fn is_language(code: &str) -> bool {
+    matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 #[cfg(test)]
@@ -142,6 +170,28 @@ mod tests {
                 "sample_rate_hz",
                 Settings {
                     sample_rate_hz: Some(96_000),
+                    ..Settings::default()
+                },
+            ),
+            (
+                "track",
+                Settings {
+                    track: Some(Track::Language("german".to_owned())),
+                    ..Settings::default()
+                },
+            ),
+            (
+                "end",
+                Settings {
+                    start: Some(Duration::from_secs(5)),
+                    end: Some(Duration::from_secs(5)),
+                    ..Settings::default()
+                },
+            ),
+            (
+                "end",
+                Settings {
+                    end: Some(Duration::ZERO),
                     ..Settings::default()
                 },
             ),

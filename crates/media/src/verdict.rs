@@ -3,12 +3,24 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The media is at fault: trying again gives the same answer. The text is one or two sentences for the owner, with what is
 /// wrong and the way out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Media without any audio.
     NoAudio,
+    /// Media with audio, and without the track that was asked for.
+    NoSuchTrack {
+        /// The tracks it has, for people: "0 (deu), 1 (eng)", by their numbers as in `Track::Index`.
+        present: String,
+    },
+    /// Media whose audio ends before the position where the MP3 was to begin.
+    NothingThere {
+        /// Where it was to begin.
+        start: Duration,
+    },
     /// Media whose audio no decoder is allowed for.
     UnknownAudio {
         /// The codec's name, in libav's spelling.
@@ -55,7 +67,9 @@ impl Verdict {
     /// The stable name of this kind of verdict; several variants can share one.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::NoAudio | Self::UnknownAudio { .. } => "no_audio",
+            Self::NoAudio | Self::NoSuchTrack { .. } | Self::NothingThere { .. } | Self::UnknownAudio { .. } => {
+                "no_audio"
+            }
             Self::Damaged => "damaged",
             Self::NotMedia | Self::Empty => "not_media",
             Self::TooLong { .. } => "too_long",
@@ -73,6 +87,15 @@ impl fmt::Display for Verdict {
             Self::NoAudio => f.write_str(
                 "The file has no sound. Check that the right file was sent, and that the sound was not \
                  switched off when it was recorded or exported.",
+            ),
+            Self::NoSuchTrack { present } => write!(
+                f,
+                "The file has no such sound track. It has these: {present}. Choose one of them, or leave the choice out."
+            ),
+            Self::NothingThere { start } => write!(
+                f,
+                "The sound ends before the start that was chosen ({} s). Choose an earlier one.",
+                start.as_secs_f64()
             ),
             Self::UnknownAudio { codec } => write!(
                 f,
@@ -137,6 +160,12 @@ mod tests {
     fn every_verdict_tells_the_owner_what_is_wrong_and_the_way_out() {
         let verdicts = [
             Verdict::NoAudio,
+            Verdict::NoSuchTrack {
+                present: "0 (deu), 1".to_owned(),
+            },
+            Verdict::NothingThere {
+                start: Duration::from_millis(1_500),
+            },
             Verdict::UnknownAudio {
                 codec: "sonic".to_owned(),
             },
@@ -160,7 +189,8 @@ mod tests {
                 assert!(!text.contains(jargon), "{text}");
             }
         }
-        assert!(verdicts[5].to_string().contains("12 hours"));
-        assert!(verdicts[9].to_string().contains("90 seconds"));
+        assert!(verdicts[2].to_string().contains("(1.5 s)"));
+        assert!(verdicts[7].to_string().contains("12 hours"));
+        assert!(verdicts[11].to_string().contains("90 seconds"));
     }
 }

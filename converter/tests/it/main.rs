@@ -64,6 +64,7 @@ impl Bench {
             .create(NewJob {
                 id,
                 owner: owner.clone(),
+                filename: filename.clone(),
             })
             .await
             .unwrap();
@@ -71,24 +72,13 @@ impl Bench {
             id,
             job: id,
             owner,
-            filename: filename.clone(),
+            filename,
         };
         let mut writer = self.blobs.put(Bucket::Videos, blob).await.unwrap();
         writer.write(bytes.into()).await.unwrap();
         writer.finish(None).await.unwrap();
-        assert!(
-            self.jobs
-                .commit_upload(
-                    id,
-                    Uploaded {
-                        filename,
-                        size_bytes,
-                        options
-                    }
-                )
-                .await
-                .unwrap()
-        );
+        let uploaded = Uploaded { size_bytes, options };
+        assert!(self.jobs.commit_upload(id, uploaded).await.unwrap());
         let job = self.jobs.get(id).await.unwrap().unwrap();
         self.queue.publish(domain::VIDEO_QUEUE, &job.message()).await.unwrap();
         id

@@ -54,14 +54,15 @@ impl Storing {
     ) -> Result<Self, PortError> {
         let id = JobId::new();
         tracing::Span::current().record("job.id", tracing::field::display(id));
+        let filename = filename::clean(sent_filename);
         let job = NewJob {
             id,
             owner: owner.clone(),
+            filename: filename.clone(),
         };
         let began_at = Timestamp::now();
         state.jobs.create(job).await?;
         let hold = hold(state, id, given_up);
-        let filename = filename::clean(sent_filename);
         let blob = NewBlob {
             id,
             job: id,
@@ -109,7 +110,6 @@ impl Storing {
             return Err(UploadError::Store(error));
         }
         let uploaded = Uploaded {
-            filename: filename.clone(),
             size_bytes,
             options: options.clone(),
         };

@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use domain::{
-    Address, Announcement, Authenticator, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, Queue,
-    Timestamp,
+    Address, Announcement, Authenticator, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob,
+    Queue, Timestamp,
 };
 use gateway::{GatewaySettings, GatewayState, Pace, Ports};
 use runtime::Lifecycle;
@@ -146,6 +146,14 @@ impl Gateway {
         let answer = self.upload(token, &form(&[file("file", "clip.mp4", b"video")])).await;
         answer.assert_plain(200, "success!");
         answer.header("x-job-id").unwrap().parse().unwrap()
+    }
+
+    /// A record of an upload that has begun, and whose gateway is gone.
+    pub(crate) async fn receiving(&self) -> JobId {
+        let id = JobId::new();
+        let (owner, filename) = (address(ADA), "clip.mp4".to_owned());
+        self.jobs.create(NewJob { id, owner, filename }).await.unwrap();
+        id
     }
 
     pub(crate) async fn job(&self, id: JobId) -> Job {

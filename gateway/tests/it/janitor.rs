@@ -1,6 +1,6 @@
 //! The janitor: what it deletes, and what it never does.
 
-use domain::{Bucket, Fid, JobId, NewBlob, NewJob, Reason, ReasonCode};
+use domain::{Bucket, Fid, JobId, NewBlob, Reason, ReasonCode};
 use gateway::janitor::{Janitor, Report};
 
 use crate::gateway::{ADA, Gateway, address};
@@ -26,9 +26,7 @@ async fn exists(gateway: &Gateway, bucket: Bucket, id: Fid) -> bool {
 
 /// An upload that failed, whose file a crash kept from being deleted.
 async fn lost_upload(gateway: &Gateway) -> JobId {
-    let id = JobId::new();
-    let owner = address(ADA);
-    gateway.jobs.create(NewJob { id, owner }).await.unwrap();
+    let id = gateway.receiving().await;
     let reason = Reason {
         code: ReasonCode::UploadInterrupted,
         message: "The upload stopped.".to_owned(),
@@ -93,9 +91,7 @@ async fn unfinished_files_go_when_they_are_lost_or_forgotten() {
     let gateway = Gateway::start().await;
     needed_videos(&gateway, 30).await;
     let lost = lost_upload(&gateway).await;
-    let live = JobId::new();
-    let owner = address(ADA);
-    gateway.jobs.create(NewJob { id: live, owner }).await.unwrap();
+    let live = gateway.receiving().await;
     let (young, old) = (id_of_age(60 * 60), id_of_age(25 * 60 * 60));
     for id in [lost, live, young, old] {
         unfinished(&gateway, id).await;

@@ -2,7 +2,7 @@
 
 use domain::{JobMessage, JobState, Reason, ReasonCode};
 
-use crate::gateway::{ADA, Gateway, address, file, form, text};
+use crate::gateway::{ADA, Gateway, address, eventually, file, form, open_form, text, upload_head};
 
 #[tokio::test]
 async fn a_job_shows_exactly_the_documented_fields() {
@@ -30,6 +30,30 @@ async fn a_job_shows_exactly_the_documented_fields() {
     assert_eq!(job, expected);
     let head = gateway.call_as(&ada, "HEAD", location).await;
     assert_eq!(head.status, 200);
+}
+
+#[tokio::test]
+async fn a_job_shows_its_file_name_while_its_bytes_arrive_and_when_they_stop() {
+    let gateway = Gateway::start().await;
+    let ada = gateway.login(ADA).await;
+    let mut client = gateway.connect().await;
+    client.send(upload_head(&ada, 10_000_000, &[])).await;
+    client
+        .send(open_form(&[file("file", "clips/summer.mp4", b"vid")]))
+        .await;
+    eventually(async || (!gateway.all_jobs().await.is_empty()).then_some(())).await;
+    let shown = gateway.call_as(&ada, "GET", "/api/v1/jobs").await.json();
+    assert_eq!(
+        (&shown[0]["state"], &shown[0]["filename"]),
+        (&"receiving".into(), &"summer.mp4".into())
+    );
+
+    drop(client);
+    let job = gateway.ended_job().await;
+    assert_eq!(
+        (job.state, job.filename.as_deref()),
+        (JobState::Failed, Some("summer.mp4"))
+    );
 }
 
 #[tokio::test]

@@ -57,9 +57,9 @@ impl Suite {
     async fn claimed(&self) -> Claim {
         let id = JobId::new();
         let owner = "ada@example.com".parse().unwrap();
-        self.jobs.create(NewJob { id, owner }).await.unwrap();
+        let filename = "talk.mp4".to_owned();
+        self.jobs.create(NewJob { id, owner, filename }).await.unwrap();
         let uploaded = Uploaded {
-            filename: "talk.mp4".to_owned(),
             size_bytes: 1,
             options: Options::default(),
         };

@@ -80,13 +80,13 @@ pub struct NewJob {
     pub id: JobId,
     /// Whose it is.
     pub owner: Address,
+    /// The upload's file name, without directories.
+    pub filename: String,
 }
 
 /// What the gateway knows when the last byte is stored.
 #[derive(Clone, Debug)]
 pub struct Uploaded {
-    /// The upload's file name, without directories.
-    pub filename: String,
     /// The video's length in bytes.
     pub size_bytes: u64,
     /// The options sent along.

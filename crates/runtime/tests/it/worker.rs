@@ -112,11 +112,11 @@ impl Bench {
             .create(NewJob {
                 id,
                 owner: "ada@example.com".parse().unwrap(),
+                filename: "talk.mp4".to_owned(),
             })
             .await
             .unwrap();
         let uploaded = Uploaded {
-            filename: "talk.mp4".to_owned(),
             size_bytes: 1,
             options: Options::default(),
         };

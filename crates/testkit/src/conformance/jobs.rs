@@ -57,9 +57,9 @@ impl Bench {
     /// # Errors
     /// The store is away.
     pub async fn receiving(&self) -> anyhow::Result<JobId> {
-        let id = Fid::new();
-        let owner = ada();
-        self.store.create(NewJob { id, owner }).await?;
+        let job = new_job(ada());
+        let id = job.id;
+        self.store.create(job).await?;
         Ok(id)
     }
 
@@ -128,10 +128,18 @@ pub fn address(text: &str) -> Address {
     text.parse().expect("a valid address")
 }
 
-/// What is known of an upload, with text that a query language might take for its own.
+/// A new job of that owner, with text that a query language might take for its own.
+pub fn new_job(owner: Address) -> NewJob {
+    NewJob {
+        id: Fid::new(),
+        owner,
+        filename: "$owner's {\"talk\"}; --.mp4".to_owned(),
+    }
+}
+
+/// What is known of an upload at its end.
 pub fn uploaded() -> Uploaded {
     Uploaded {
-        filename: "$owner's {\"talk\"}; --.mp4".to_owned(),
         size_bytes: 5_000_000_000,
         options: Options {
             bitrate: Some(320),

@@ -13,6 +13,7 @@ pub(super) async fn create(jobs: Jobs, job: NewJob) -> Result<(), Error> {
     let fields = doc! {
         "state": "receiving",
         "progress": 0.0,
+        "filename": literal(job.filename),
         "upload_lease_until": now_plus(milliseconds(LEASE)),
     };
     insert(&jobs, job.id, &job.owner, fields).await.map(drop)
@@ -62,7 +63,6 @@ pub(super) async fn renew(jobs: Jobs, id: JobId) -> Result<bool, Error> {
 pub(super) async fn commit(jobs: Jobs, id: JobId, uploaded: Uploaded) -> Result<bool, Error> {
     let fields = doc! {
         "state": "queued",
-        "filename": literal(uploaded.filename),
         "size_bytes": signed(uploaded.size_bytes),
         "options": literal(serialize_to_bson(&uploaded.options)?),
         "uploaded_at": "$$NOW",

@@ -9,12 +9,13 @@ use super::record;
 
 pub(super) async fn create(writer: &SqlitePool, job: &NewJob) -> sqlx::Result<()> {
     let insert = sqlx::query(
-        "INSERT INTO jobs (id, owner, owner_key, state, created_at, updated_at, upload_lease_until)
-         SELECT ?1, ?2, ?3, 'receiving', now_ms, now_ms, now_ms + ?4 FROM clock",
+        "INSERT INTO jobs (id, owner, owner_key, filename, state, created_at, updated_at, upload_lease_until)
+         SELECT ?1, ?2, ?3, ?4, 'receiving', now_ms, now_ms, now_ms + ?5 FROM clock",
     )
     .bind(job.id.to_string())
     .bind(job.owner.as_str())
     .bind(job.owner.key())
+    .bind(&job.filename)
     .bind(milliseconds(LEASE));
     insert.execute(writer).await.map(drop)
 }
@@ -33,13 +34,12 @@ pub(super) async fn commit(writer: &SqlitePool, id: JobId, uploaded: &Uploaded) 
     let options = serde_json::to_string(&uploaded.options).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let mut transaction = super::begin(writer).await?;
     sqlx::query(
-        "UPDATE jobs SET state = 'queued', filename = ?2, size_bytes = ?3, options = ?4,
+        "UPDATE jobs SET state = 'queued', size_bytes = ?2, options = ?3,
              uploaded_at = now_ms, updated_at = now_ms, upload_lease_until = NULL, convert_due_at = now_ms,
              announcement = 'video', announcement_owed_at = now_ms
          FROM clock WHERE id = ?1 AND state = 'receiving'",
     )
     .bind(id.to_string())
-    .bind(&uploaded.filename)
     .bind(record::signed(uploaded.size_bytes))
     .bind(options)
     .execute(&mut *transaction)

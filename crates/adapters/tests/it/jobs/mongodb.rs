@@ -8,12 +8,12 @@ use std::time::Duration;
 use adapters::jobs::MongoJobStore;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use domain::{Announcement, Bucket, Fid, JobStore, NewJob, PortError, Settlement, Step};
+use domain::{Announcement, Bucket, Fid, JobStore, PortError, Settlement, Step};
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Collection, Database};
-use testkit::conformance::jobs::{Ageing, Bench, ada, converted, failed, uploaded};
+use testkit::conformance::jobs::{Ageing, Bench, ada, converted, failed, new_job};
 use testkit::servers::TestMongo;
 use tokio::task::JoinSet;
 
@@ -63,20 +63,13 @@ async fn open() -> Result<Bench> {
     bench(&testkit::servers::mongodb().await)
 }
 
-fn new_job() -> NewJob {
-    NewJob {
-        id: Fid::new(),
-        owner: ada(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_may_start_at_once_on_an_empty_database() -> Result<()> {
     let server = testkit::servers::mongodb().await;
     let mut starts = JoinSet::new();
     for _ in 0..6 {
         let store = store(&server)?;
-        starts.spawn(async move { store.create(new_job()).await });
+        starts.spawn(async move { store.create(new_job(ada())).await });
     }
     for started in starts.join_all().await {
         started?;
@@ -111,7 +104,7 @@ async fn a_record_speaks_the_words_of_the_domain() -> Result<()> {
     assert_eq!(done.get_str("owner")?, ada().as_str());
     assert_eq!(done.get_str("state")?, "done");
     assert_eq!(done.get_f64("progress")?, 1.0);
-    assert_eq!(done.get_str("filename")?, uploaded().filename);
+    assert_eq!(done.get_str("filename")?, new_job(ada()).filename);
     assert_eq!(done.get_i64("size_bytes")?, 5_000_000_000);
     assert_eq!(done.get_document("options")?.get("bitrate"), Some(&Bson::Int32(320)));
     assert!(matches!(done.get("mp3_fid"), Some(Bson::ObjectId(_))));

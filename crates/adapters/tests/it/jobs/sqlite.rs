@@ -12,11 +12,11 @@ use adapters::ConnectError;
 use adapters::jobs::SqliteJobStore;
 use anyhow::Result;
 use async_trait::async_trait;
-use domain::{Fid, JobStore, NewJob, PortError, Step};
+use domain::{JobStore, PortError, Step};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
-use testkit::conformance::jobs::{Ageing, Bench, ada, uploaded};
+use testkit::conformance::jobs::{Ageing, Bench, ada, new_job, uploaded};
 use tokio::task::JoinSet;
 
 mod conformance {
@@ -63,13 +63,6 @@ async fn open() -> Result<Bench> {
     })
 }
 
-fn new_job() -> NewJob {
-    NewJob {
-        id: Fid::new(),
-        owner: ada(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_processes_may_open_a_new_file_at_once() -> Result<()> {
     for _ in 0..5 {
@@ -78,7 +71,7 @@ async fn many_processes_may_open_a_new_file_at_once() -> Result<()> {
         let mut starts = JoinSet::new();
         for _ in 0..8 {
             let store = SqliteJobStore::open(&path)?;
-            starts.spawn(async move { store.create(new_job()).await });
+            starts.spawn(async move { store.create(new_job(ada())).await });
         }
         for started in starts.join_all().await {
             started?;
@@ -93,7 +86,7 @@ async fn many_processes_may_open_a_new_file_at_once() -> Result<()> {
 async fn records_outlive_the_process() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("jobs.db");
-    let job = new_job();
+    let job = new_job(ada());
     let id = job.id;
     let store = SqliteJobStore::open(&path)?;
     store.create(job).await?;
@@ -110,7 +103,7 @@ async fn a_write_waits_for_another_programs_write_and_a_read_does_not() -> Resul
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("jobs.db");
     let store = Arc::new(SqliteJobStore::open(&path)?);
-    let (first, second) = (new_job(), new_job());
+    let (first, second) = (new_job(ada()), new_job(ada()));
     let (first_id, second_id) = (first.id, second.id);
     store.create(first).await?;
 
@@ -132,7 +125,7 @@ async fn a_write_waits_for_another_programs_write_and_a_read_does_not() -> Resul
 async fn the_records_are_readable_by_their_user_alone() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("jobs.db");
-    SqliteJobStore::open(&path)?.create(new_job()).await?;
+    SqliteJobStore::open(&path)?.create(new_job(ada())).await?;
     for file in std::fs::read_dir(directory.path())? {
         let file = file?;
         assert_eq!(file.metadata()?.permissions().mode() & 0o077, 0, "{:?}", file.path());
@@ -173,7 +166,7 @@ async fn a_record_that_cannot_be_read_is_reported_as_damaged() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("jobs.db");
     let store = SqliteJobStore::open(&path)?;
-    let job = new_job();
+    let job = new_job(ada());
     let id = job.id;
     store.create(job).await?;
     let mut connection = connection(&path).await?;

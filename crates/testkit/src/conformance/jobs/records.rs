@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use domain::{
-    Announcement, Bucket, Fid, Job, JobId, JobMessage, JobState, NewJob, ReasonCode, Reference, Settlement, Step,
-    VerdictKind, Work,
+    Announcement, Bucket, Fid, Job, JobId, JobMessage, JobState, ReasonCode, Reference, Settlement, Step, VerdictKind,
+    Work,
 };
 
-use super::{BEYOND_A_LEASE, Bench, ada, address, attempt_of, converted, dead, failed, reason, uploaded};
+use super::{BEYOND_A_LEASE, Bench, ada, address, attempt_of, converted, dead, failed, new_job, reason};
 
 fn ids(jobs: Vec<Job>) -> Vec<JobId> {
     jobs.into_iter().map(|job| job.id).collect()
@@ -39,15 +39,10 @@ pub async fn jobs_are_listed_newest_first_in_pages(bench: Bench) -> Result<()> {
 /// Both conditions hold, with the pages too.
 pub async fn a_list_is_narrowed_by_owner_in_any_spelling_and_by_state(bench: Bench) -> Result<()> {
     let adas = [bench.queued().await?, bench.receiving().await?, bench.queued().await?];
-    let eves = Fid::new();
     let eve = address("eve@example.com");
-    bench
-        .store
-        .create(NewJob {
-            id: eves,
-            owner: eve.clone(),
-        })
-        .await?;
+    let job = new_job(eve.clone());
+    let eves = job.id;
+    bench.store.create(job).await?;
 
     let ada = address(&ada().as_str().to_ascii_uppercase());
     let queued = Some(JobState::Queued);
@@ -125,7 +120,7 @@ pub async fn a_replay_begins_anew(bench: Bench) -> Result<()> {
         let job = bench.job(id).await?;
         assert_eq!((job.state, job.progress, job.attempts), (JobState::Queued, 0.0, 0));
         assert_eq!((job.reason, job.finished_at), (None, None));
-        assert_eq!(job.filename, Some(uploaded().filename));
+        assert_eq!(job.filename, Some(new_job(ada()).filename));
         assert!(!bench.store.replay(id).await?, "it is queued already");
         bench.pass(BEYOND_A_LEASE).await?;
         assert_eq!(ids(bench.store.unannounced(Announcement::Video, 10).await?), [id]);

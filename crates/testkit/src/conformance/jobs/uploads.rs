@@ -1,9 +1,9 @@
 //! An upload, from its first byte to the commit point.
 
 use anyhow::{Context, Result};
-use domain::{Announcement, JobState, NewJob, PortError, ReasonCode, Step};
+use domain::{Announcement, JobState, PortError, ReasonCode, Step};
 
-use super::{BEYOND_A_LEASE, Bench, WITHIN_A_LEASE, ada, address, reason, uploaded};
+use super::{BEYOND_A_LEASE, Bench, WITHIN_A_LEASE, ada, address, new_job, reason, uploaded};
 
 /// The record stands before the first byte.
 pub async fn an_upload_begins_as_receiving_and_exists_once(bench: Bench) -> Result<()> {
@@ -13,13 +13,14 @@ pub async fn an_upload_begins_as_receiving_and_exists_once(bench: Bench) -> Resu
     assert_eq!(job.owner.as_str(), ada().as_str());
     assert_eq!(job.state, JobState::Receiving);
     assert_eq!((job.progress, job.attempts), (0.0, 0));
-    assert_eq!((job.filename, job.size_bytes), (None, None));
+    assert_eq!((job.filename, job.size_bytes), (Some(new_job(ada()).filename), None));
     assert_eq!((job.mp3, job.reason, job.finished_at), (None, None, None));
     assert_eq!(job.created_at, job.updated_at);
     assert!(job.created_at.unix_ms() > 1_700_000_000_000, "milliseconds since 1970");
 
-    let owner = address("eve@example.com");
-    let again = bench.store.create(NewJob { id, owner }).await;
+    let mut eves = new_job(address("eve@example.com"));
+    eves.id = id;
+    let again = bench.store.create(eves).await;
     assert!(matches!(again, Err(PortError::Conflict { .. })), "{again:?}");
     assert_eq!(bench.job(id).await?.owner, ada());
     Ok(())
@@ -36,7 +37,7 @@ pub async fn a_commit_queues_the_job_and_keeps_what_is_known_of_the_upload(bench
 
     let job = bench.other.get(id).await?.context("the job exists")?;
     assert_eq!(job.state, JobState::Queued);
-    assert_eq!(job.filename, Some(uploaded().filename));
+    assert_eq!(job.filename, Some(new_job(ada()).filename));
     assert_eq!(job.size_bytes, Some(uploaded().size_bytes));
     assert_eq!(job.options, uploaded().options);
     assert_eq!(job.finished_at, None);

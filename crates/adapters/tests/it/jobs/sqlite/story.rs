@@ -8,7 +8,7 @@ use domain::{
     Settlement, Step, VerdictKind, Work,
 };
 use proptest::prelude::*;
-use testkit::conformance::jobs::{BEYOND_A_LEASE, Bench, ada, attempt_of, reason, uploaded};
+use testkit::conformance::jobs::{BEYOND_A_LEASE, Bench, ada, attempt_of, new_job, reason, uploaded};
 
 use super::model::{End, Model};
 
@@ -103,7 +103,7 @@ impl Story {
         let receiving = self.model.as_mut().filter(|model| model.state == JobState::Receiving);
         match *deed {
             Deed::Create => {
-                let created = store.create(NewJob { id, owner: ada() }).await.is_ok();
+                let created = store.create(NewJob { id, ..new_job(ada()) }).await.is_ok();
                 assert_eq!(created, self.model.is_none());
                 self.model.get_or_insert_with(|| Model::new(JobState::Receiving));
             }

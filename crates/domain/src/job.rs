@@ -172,7 +172,7 @@ pub enum ReasonCode {
     OutputTooLarge,
     /// The conversion took longer than allowed.
     TimeLimit,
-    /// The upload stopped before its end.
+    /// The upload stopped before its end, or was refused after it began.
     UploadInterrupted,
     /// The owner took it back.
     Cancelled,

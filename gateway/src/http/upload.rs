@@ -53,18 +53,18 @@ async fn receive(state: &GatewayState, headers: &HeaderMap, body: Body) -> Resul
     let boundary = Boundary::of(headers).ok_or(Plain::NotOneFile)?;
     let upload = Upload { owner, boundary, body };
     let accepted = intake::receive(state, upload).await;
-    let accepted = accepted.map_err(|error| refusal(error, max_bytes))?;
+    let accepted = accepted.map_err(refusal)?;
     state.metrics.upload_bytes.inc_by(accepted.job.size_bytes.unwrap_or(0));
     Ok(accepted)
 }
 
-fn refusal(error: UploadError, max_bytes: u64) -> Plain {
+fn refusal(error: UploadError) -> Plain {
     let chain = domain::Chain(&error).to_string();
     tracing::debug!(error = chain, "refused an upload");
     match error {
         UploadError::NotOneFile | UploadError::Malformed(_) | UploadError::ClientGone(_) => Plain::NotOneFile,
         UploadError::Option(error) => Plain::BadOption(error.to_string()),
-        UploadError::TooLarge => Plain::TooLarge(max_bytes),
+        UploadError::TooLarge(max_bytes) => Plain::TooLarge(max_bytes),
         UploadError::Stalled => Plain::Stalled,
         UploadError::Stopping => Plain::Stopping,
         UploadError::GivenUp => Plain::Trouble(Trouble::Away),

@@ -7,14 +7,15 @@
 //!
 //! An upload runs in a task of its own: a client that goes away ends its request, but must not cancel a store's call
 //! half-way. Whatever stops an upload before the commit, nothing of it stays: the blob is aborted and the record says
-//! `upload_interrupted`. What a crash leaves behind is found by its lapsed lease ([`crate::lapsed`]).
+//! `upload_interrupted`, and what was wrong with it if that is why. What a crash leaves behind is found by its lapsed
+//! lease ([`crate::lapsed`]).
 
 mod form;
 mod source;
 mod storing;
 
 use axum::body::Body;
-use domain::{Address, InvalidOption, Job, PortError};
+use domain::{Address, InvalidOption, Job, PortError, Reason, ReasonCode};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -26,7 +27,6 @@ use source::Source;
 use storing::Storing;
 
 pub use source::Pace;
-pub(crate) use storing::interrupted;
 
 /// An upload that may begin: whose it is and how its body is divided.
 pub(crate) struct Upload {
@@ -48,7 +48,7 @@ pub(crate) struct Accepted {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
     /// No file, or a second one.
-    #[error("not exactly one file")]
+    #[error("exactly 1 file required")]
     NotOneFile,
     /// Not multipart as it should be.
     #[error(transparent)]
@@ -56,9 +56,9 @@ pub(crate) enum UploadError {
     /// An option's value cannot be used.
     #[error(transparent)]
     Option(#[from] InvalidOption),
-    /// More bytes than allowed.
-    #[error("the upload is larger than allowed")]
-    TooLarge,
+    /// More bytes than so many.
+    #[error("an upload may have at most {0} bytes")]
+    TooLarge(u64),
     /// The bytes came too slowly.
     #[error("the upload stalled")]
     Stalled,
@@ -77,6 +77,29 @@ pub(crate) enum UploadError {
     /// The task that held the upload panicked.
     #[error("the upload's task failed")]
     Panicked,
+}
+
+impl UploadError {
+    /// Why the upload's job has no MP3.
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotOneFile | Self::Malformed(_) | Self::Option(_) | Self::TooLarge(_) => Reason {
+                code: ReasonCode::UploadInterrupted,
+                message: format!("The upload was refused: {self}. Please correct that and upload the file again."),
+            },
+            Self::ClientGone(_) | Self::Stalled | Self::Stopping | Self::GivenUp | Self::Store(_) | Self::Panicked => {
+                interrupted()
+            }
+        }
+    }
+}
+
+/// Why an upload without an end has no MP3.
+pub(crate) fn interrupted() -> Reason {
+    Reason {
+        code: ReasonCode::UploadInterrupted,
+        message: "The upload stopped before its end. Please upload the file again.".to_owned(),
+    }
 }
 
 /// Takes an upload to its commit and has it announced. Dropping the future does not stop it.
@@ -129,7 +152,7 @@ impl Reception {
             }
             (Ok(()), None) => Err(UploadError::NotOneFile),
             (Err(error), Some(storing)) => {
-                storing.discard().await;
+                storing.discard(error.reason()).await;
                 Err(error)
             }
             (Err(error), None) => Err(error),

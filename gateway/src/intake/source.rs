@@ -60,6 +60,7 @@ impl Patience {
 /// Where the bytes of one upload come from.
 pub(super) struct Source {
     body: BodyDataStream,
+    max_bytes: u64,
     left_bytes: u64,
     patience: Patience,
     aborting: CancellationToken,
@@ -70,6 +71,7 @@ impl Source {
     pub(super) fn new(state: &GatewayState, body: Body, given_up: CancellationToken) -> Self {
         Self {
             body: body.into_data_stream(),
+            max_bytes: state.settings.max_upload_bytes,
             left_bytes: state.settings.max_upload_bytes,
             patience: Patience {
                 pace: state.pace,
@@ -100,7 +102,7 @@ impl Source {
                 return Err(UploadError::Stalled);
             }
             let left = self.left_bytes.checked_sub(bytes.len() as u64);
-            self.left_bytes = left.ok_or(UploadError::TooLarge)?;
+            self.left_bytes = left.ok_or(UploadError::TooLarge(self.max_bytes))?;
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }

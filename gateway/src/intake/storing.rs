@@ -10,7 +10,7 @@ use domain::{
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::UploadError;
+use super::{UploadError, interrupted};
 use crate::{GatewayState, filename};
 
 /// How often an upload's lease is renewed; it lasts 30 seconds.
@@ -72,7 +72,7 @@ impl Storing {
         let writer = match state.blobs.put(Bucket::Videos, blob).await {
             Ok(writer) => writer,
             Err(error) => {
-                fail(state, id).await;
+                fail(state, id, interrupted()).await;
                 return Err(error);
             }
         };
@@ -106,7 +106,7 @@ impl Storing {
             _hold,
         } = self;
         if let Err(error) = finish(writer, size_bytes).await {
-            discard(&state, id, None).await;
+            discard(&state, id, None, interrupted()).await;
             return Err(UploadError::Store(error));
         }
         let uploaded = Uploaded {
@@ -116,7 +116,7 @@ impl Storing {
         match commit_record(&state, id, uploaded).await {
             Committed::Yes => {}
             Committed::No => {
-                discard(&state, id, None).await;
+                discard(&state, id, None, interrupted()).await;
                 return Err(UploadError::GivenUp);
             }
             // The file stays: the record may name it. If it does not, the lapsed lease tells, and the file goes then.
@@ -140,9 +140,9 @@ impl Storing {
         })
     }
 
-    /// Leaves nothing of the upload but a record that says so.
-    pub(super) async fn discard(self) {
-        discard(&self.state, self.id, Some(self.writer)).await;
+    /// Leaves nothing of the upload but a record that says why.
+    pub(super) async fn discard(self, reason: Reason) {
+        discard(&self.state, self.id, Some(self.writer), reason).await;
     }
 }
 
@@ -214,7 +214,7 @@ async fn try_commit(state: &GatewayState, id: JobId, uploaded: Uploaded) -> Resu
 
 /// Removes what was written, then says so in the record. Waits a moment for it; it goes on by itself, since a store in
 /// trouble must not hold up the answer that says so.
-async fn discard(state: &GatewayState, id: JobId, writer: Option<Box<dyn BlobWriter>>) {
+async fn discard(state: &GatewayState, id: JobId, writer: Option<Box<dyn BlobWriter>>, reason: Reason) {
     let (done, was_done) = oneshot::channel::<()>();
     let task_state = state.clone();
     state.life.spawn(async move {
@@ -227,7 +227,7 @@ async fn discard(state: &GatewayState, id: JobId, writer: Option<Box<dyn BlobWri
                 }
             }
         }
-        fail(&task_state, id).await;
+        fail(&task_state, id, reason).await;
         drop(done);
     });
     // Either it is done, which closes the channel, or the answer goes ahead of it.
@@ -235,17 +235,9 @@ async fn discard(state: &GatewayState, id: JobId, writer: Option<Box<dyn BlobWri
 }
 
 /// Ends the record of an upload that came to nothing. Whoever was uploading hears it from the answer, or is gone.
-async fn fail(state: &GatewayState, id: JobId) {
-    if let Err(error) = state.jobs.fail_upload(id, interrupted()).await {
+async fn fail(state: &GatewayState, id: JobId, reason: Reason) {
+    if let Err(error) = state.jobs.fail_upload(id, reason).await {
         let error = domain::Chain(&error).to_string();
         tracing::warn!(job.id = %id, error, "cannot end the record of an upload; its lease will");
-    }
-}
-
-/// Why an upload without an end has no MP3.
-pub(crate) fn interrupted() -> Reason {
-    Reason {
-        code: ReasonCode::UploadInterrupted,
-        message: "The upload stopped before its end. Please upload the file again.".to_owned(),
     }
 }

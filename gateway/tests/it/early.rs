@@ -188,6 +188,39 @@ async fn a_client_that_stops_sending_within_its_length_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn the_record_of_a_refused_upload_says_what_was_refused() {
+    let gateway = small_limit().await;
+    let token = gateway.login(ADA).await;
+    let clip = || file("file", "clip.mp4", b"video");
+    let large = file("file", "clip.mp4", &vec![0; 100_001]);
+    for (parts, status, refusal) in [
+        (vec![clip(), clip()], 400, "exactly 1 file"),
+        (vec![clip(), text("bitrate", "129")], 400, "`bitrate`"),
+        (vec![large], 413, "100000 bytes"),
+    ] {
+        let bearer = bearer(&token);
+        let headers = [
+            ("Authorization", &*bearer),
+            ("Content-Type", CONTENT_TYPE),
+            ("Transfer-Encoding", "chunked"),
+        ];
+        let body = form(&parts);
+        let mut client = gateway.connect().await;
+        client.send(head("POST", "/upload", &headers)).await;
+        client.send(format!("{:x}\r\n", body.len())).await;
+        client.send(body).await;
+        assert_eq!(client.answer().await.status, status);
+        let newest = eventually(async || {
+            let newest = gateway.all_jobs().await.swap_remove(0);
+            (newest.state != JobState::Receiving).then_some(newest)
+        });
+        let reason = newest.await.reason.unwrap();
+        assert_eq!(reason.code, ReasonCode::UploadInterrupted);
+        assert!(reason.message.contains(refusal), "{}", reason.message);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_stalls_is_given_up_with_an_answer() {
     let mut setup = Setup::new().await;
     setup.pace = Some(Pace {

@@ -12,7 +12,7 @@ use crate::input::Input;
 use crate::mixer::{Mixer, Shape};
 use crate::mp3::Mp3;
 use crate::watch::{Progress, Watch};
-use crate::{ConvertError, Limits, Settings, Source, Verdict};
+use crate::{ConvertError, Settings, Source, Verdict};
 
 /// A finished MP3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,12 +73,10 @@ pub fn convert(
         };
         if let Some(sink) = sink.take() {
             let format = Mp3Format::choose(settings, shape.is_mono(), shape.rate_hz);
-            track = Some(Track::begin(format, settings.limits, sink)?);
+            track = Some(Track::begin(format, settings, &watch, sink)?);
         }
         if let Some(track) = &mut track {
             track.push(&mut frame, shape)?;
-            let position = track.mp3.position();
-            watch.update(|progress| progress.position = position);
         }
     }
     let decoded = track.as_ref().map_or(Duration::ZERO, |track| track.mp3.position());
@@ -103,10 +101,15 @@ struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
-    fn begin(format: Mp3Format, limits: Limits, sink: &'a mut dyn Write) -> Result<Self, ConvertError> {
+    fn begin(
+        format: Mp3Format,
+        settings: &Settings,
+        watch: &Watch,
+        sink: &'a mut dyn Write,
+    ) -> Result<Self, ConvertError> {
         Ok(Self {
             mixer: Mixer::new(format.mono, format.sample_rate_hz),
-            mp3: Mp3::begin(format, limits, sink)?,
+            mp3: Mp3::begin(format, settings, watch, sink)?,
         })
     }
 

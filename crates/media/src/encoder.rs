@@ -1,9 +1,10 @@
 //! LAME, and what it is told.
 
 use mp3lame_encoder::{
-    Builder, DualPcm, Encoder as Lame, FlushGap, Mode, MonoPcm, Quality, VbrMode, max_required_buffer_size,
+    Builder, DualPcm, Encoder as Lame, FlushGap, FlushNoGap, Mode, MonoPcm, Quality, VbrMode, max_required_buffer_size,
 };
 
+use crate::frame::highest_kbps;
 use crate::mixer::Block;
 use crate::settings::{Rate, SAMPLE_RATES_HZ};
 use crate::{ConvertError, Settings, raw};
@@ -34,13 +35,8 @@ impl Mp3Format {
             let nearest = SAMPLE_RATES_HZ.into_iter().min_by_key(distance);
             nearest.unwrap_or(48_000)
         });
-        let highest_kbps = match sample_rate_hz {
-            ..16_000 => 64,
-            16_000..32_000 => 160,
-            _ => 320,
-        };
         let rate = match settings.rate {
-            Rate::Cbr(kbps) => Rate::Cbr(kbps.min(highest_kbps)),
+            Rate::Cbr(kbps) => Rate::Cbr(kbps.min(highest_kbps(sample_rate_hz))),
             vbr @ Rate::Vbr(_) => vbr,
         };
         Self {
@@ -90,6 +86,18 @@ impl Encoder {
             encoded.map_err(|error| ConvertError::internal("encoding", error))?;
             start = end;
         }
+        Ok(())
+    }
+
+    /// Appends the frames that are ready to `mp3`, the last one whole, and begins anew with an empty bit reservoir. One frame
+    /// of samples stays behind: LAME looks ahead.
+    ///
+    /// # Errors
+    /// LAME fails.
+    pub(crate) fn pause(&mut self, mp3: &mut Vec<u8>) -> Result<(), ConvertError> {
+        mp3.reserve(FLUSH_BYTES);
+        let flushed = self.lame.flush_to_vec::<FlushNoGap>(mp3);
+        flushed.map_err(|error| ConvertError::internal("encoding the end of a segment", error))?;
         Ok(())
     }
 

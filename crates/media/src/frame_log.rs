@@ -1,5 +1,7 @@
 //! Follows the frames of an MP3 as they pass: how many, how long, and where, for the head frame.
 
+use crate::frame::Header;
+
 /// How many places in the file are kept, at least half of them once it is long.
 const PLACES: usize = 4096;
 
@@ -67,8 +69,8 @@ impl FrameLog {
 
     fn begin_frame(&mut self) -> Result<(), NoFrame> {
         let at = self.bytes - self.header.len() as u64;
-        let length = frame_bytes(self.header).ok_or(NoFrame { at })?;
-        self.rest = length - self.header.len();
+        let header = Header::parse(self.header).ok_or(NoFrame { at })?;
+        self.rest = header.frame_bytes() - Header::BYTES;
         self.header_length = 0;
         if self.frames.trailing_zeros() >= self.stride_shift {
             if self.places.len() == PLACES {
@@ -86,46 +88,6 @@ impl FrameLog {
         self.frames += 1;
         Ok(())
     }
-}
-
-/// Layer III bitrates in kbit/s by the index in the header, of MPEG-1 and of the lower sample rates.
-const MPEG1_KBPS: [u16; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
-const MPEG2_KBPS: [u16; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
-
-/// The bitrates a frame of that sample rate can have, by their index in the header; index 0 is none of them.
-pub(crate) const fn bitrates_kbps(sample_rate_hz: u32) -> &'static [u16; 15] {
-    if sample_rate_hz >= 32_000 {
-        &MPEG1_KBPS
-    } else {
-        &MPEG2_KBPS
-    }
-}
-
-/// The length of a frame without its padding byte.
-pub(crate) fn unpadded_frame_bytes(kbps: u16, sample_rate_hz: u32) -> usize {
-    let bytes_per_kbps = if sample_rate_hz >= 32_000 { 144_000 } else { 72_000 };
-    (u32::from(kbps) * bytes_per_kbps / sample_rate_hz) as usize
-}
-
-/// The length of the layer III frame with that header.
-///
-/// Source: ISO/IEC 11172-3 section 2.4.2.3 and ISO/IEC 13818-3.
-fn frame_bytes(header: [u8; 4]) -> Option<usize> {
-    let [sync, kind, rates, _] = header;
-    let is_layer_3 = sync == 0xff && kind & 0xe6 == 0xe2;
-    if !is_layer_3 {
-        return None;
-    }
-    let halvings = match kind >> 3 & 3 {
-        3 => 0,
-        2 => 1,
-        0 => 2,
-        _ => return None,
-    };
-    let sample_rate_hz = [44_100, 48_000, 32_000].get(usize::from(rates >> 2 & 3))? >> halvings;
-    let kbps = *bitrates_kbps(sample_rate_hz).get(usize::from(rates >> 4))?;
-    let padding = usize::from(rates >> 1 & 1);
-    (kbps > 0).then(|| unpadded_frame_bytes(kbps, sample_rate_hz) + padding)
 }
 
 /// Adds a byte to a CRC-16 with the reflected polynomial 0xA001, as LAME's tag has it.
@@ -195,23 +157,6 @@ mod tests {
             let exact = percent * 100_000 / 100 * 384;
             let place = log.place_of_percent(percent);
             assert!(place <= exact && exact - place < 100 * 384, "{percent}: {place}");
-        }
-    }
-
-    #[test]
-    fn frame_lengths_are_those_of_the_standard() {
-        // MPEG-1 44.1 kHz 128 kbit/s with and without padding, MPEG-2 24 kHz 64 kbit/s, MPEG-2.5 8 kHz 64 kbit/s.
-        assert_eq!(frame_bytes([0xff, 0xfb, 0x90, 0]), Some(417));
-        assert_eq!(frame_bytes([0xff, 0xfb, 0x92, 0]), Some(418));
-        assert_eq!(frame_bytes([0xff, 0xf3, 0x84, 0]), Some(192));
-        assert_eq!(frame_bytes([0xff, 0xe3, 0x88, 0]), Some(576));
-        for bad in [
-            [0xff, 0xfb, 0x00, 0],
-            [0xff, 0xfb, 0xf0, 0],
-            [0xff, 0xfb, 0x9c, 0],
-            [0xff, 0xfd, 0x90, 0],
-        ] {
-            assert_eq!(frame_bytes(bad), None);
         }
     }
 

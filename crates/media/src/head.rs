@@ -6,7 +6,8 @@
 //! Source: the Xing header as decoders read it, and "Mp3 Info Tag revision 1 specifications" (gabriel.mp3-tech.org).
 
 use crate::encoder::{ENCODER_DELAY_SAMPLES, Mp3Format, lames_head_frame};
-use crate::frame_log::{FrameLog, bitrates_kbps, crc16, unpadded_frame_bytes};
+use crate::frame::{bitrates_kbps, unpadded_frame_bytes};
+use crate::frame_log::{FrameLog, crc16};
 use crate::settings::Rate;
 
 /// The tag's own bytes, from "Xing" to its CRC.

@@ -22,6 +22,20 @@ pub(crate) struct Block<'a> {
     pub(crate) right: Option<&'a [f32]>,
 }
 
+impl Block<'_> {
+    /// The first `count` samples, or all if there are fewer, and the others.
+    pub(crate) fn split_at(self, count: usize) -> (Self, Self) {
+        let count = count.min(self.left.len());
+        let (first_left, left) = self.left.split_at(count);
+        let (first_right, right) = self.right.map(|right| right.split_at(count)).unzip();
+        let first = Self {
+            left: first_left,
+            right: first_right,
+        };
+        (first, Self { left, right })
+    }
+}
+
 /// What a decoded frame looks like.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Shape {

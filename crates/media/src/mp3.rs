@@ -1,24 +1,32 @@
 //! The MP3 being written: blocks of samples in, frames to the sink, the head frame at the end.
 
 use std::io::Write;
+use std::mem;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::encoder::{Encoder, Mp3Format};
+use crate::encoder::Mp3Format;
 use crate::frame_log::FrameLog;
 use crate::head::Head;
+use crate::join::Joiner;
 use crate::mixer::Block;
-use crate::{ConvertError, Converted, Limits, Verdict};
-
-/// How much MP3 is collected before it is written.
-const WRITE_BYTES: usize = 32 * 1024;
+use crate::schedule::Schedule;
+use crate::segments::{Chunk, Encoded, Event, Segments};
+use crate::watch::Watch;
+use crate::{ConvertError, Converted, Limits, Settings, Verdict};
 
 /// The MP3 being written.
 pub(crate) struct Mp3<'a> {
-    encoder: Encoder,
+    segments: Segments,
+    /// Samples that are not yet a whole chunk.
+    chunk: Chunk,
+    joiner: Joiner,
     head: Head,
     log: FrameLog,
     format: Mp3Format,
     limits: Limits,
+    watch: Watch,
     samples: u64,
     /// Encoded and not yet written.
     ready: Vec<u8>,
@@ -26,17 +34,39 @@ pub(crate) struct Mp3<'a> {
 }
 
 impl<'a> Mp3<'a> {
-    /// Begins an MP3 in `sink` with the place of its head frame.
+    /// Begins an MP3 in `sink` with the place of its head frame. It is encoded by other threads; `watch` learns how far they
+    /// are, and is asked whether to go on whenever they are waited for.
     ///
     /// # Errors
-    /// The sink does not take it, or LAME does not take the format.
-    pub(crate) fn begin(format: Mp3Format, limits: Limits, sink: &'a mut dyn Write) -> Result<Self, ConvertError> {
+    /// The sink does not take it.
+    pub(crate) fn begin(
+        format: Mp3Format,
+        settings: &Settings,
+        watch: &Watch,
+        sink: &'a mut dyn Write,
+    ) -> Result<Self, ConvertError> {
+        let schedule = Schedule::new(&format, watch.progress().duration);
+        Self::with_schedule(format, schedule, settings, watch, sink)
+    }
+
+    fn with_schedule(
+        format: Mp3Format,
+        schedule: Schedule,
+        settings: &Settings,
+        watch: &Watch,
+        sink: &'a mut dyn Write,
+    ) -> Result<Self, ConvertError> {
+        let threads = settings.threads.or_else(|| available_parallelism().ok());
+        let segments = Segments::new(format, schedule, threads.map_or(1, NonZeroUsize::get));
         let mp3 = Self {
-            encoder: Encoder::new(&format)?,
+            segments,
+            chunk: Chunk::default(),
+            joiner: Joiner::default(),
             head: Head::new(&format),
             log: FrameLog::default(),
             format,
-            limits,
+            limits: settings.limits,
+            watch: watch.clone(),
             samples: 0,
             ready: Vec::new(),
             sink,
@@ -47,18 +77,22 @@ impl<'a> Mp3<'a> {
         Ok(mp3)
     }
 
-    /// How much audio has been encoded.
+    /// How much audio has been pushed.
     pub(crate) fn position(&self) -> Duration {
-        let rate_hz = u64::from(self.format.sample_rate_hz);
-        let nanoseconds = self.samples % rate_hz * 1_000_000_000 / rate_hz;
-        Duration::from_secs(self.samples / rate_hz) + Duration::from_nanos(nanoseconds)
+        self.playing_time(self.samples)
     }
 
-    /// Encodes a block.
+    fn playing_time(&self, samples: u64) -> Duration {
+        let rate_hz = u64::from(self.format.sample_rate_hz);
+        let nanoseconds = samples % rate_hz * 1_000_000_000 / rate_hz;
+        Duration::from_secs(samples / rate_hz) + Duration::from_nanos(nanoseconds)
+    }
+
+    /// Takes a block to encode. Waits while the encoders have enough to do.
     ///
     /// # Errors
-    /// It becomes too long or too large; LAME fails, or the sink does not take it.
-    pub(crate) fn push(&mut self, block: Block<'_>) -> Result<(), ConvertError> {
+    /// It becomes too long or too large; LAME fails, the sink does not take it, or a cancel.
+    pub(crate) fn push(&mut self, mut block: Block<'_>) -> Result<(), ConvertError> {
         self.samples += block.left.len() as u64;
         if self.position() > self.limits.duration {
             return Err(Verdict::TooLong {
@@ -66,11 +100,45 @@ impl<'a> Mp3<'a> {
             }
             .into());
         }
-        self.encoder.encode(block, &mut self.ready)?;
-        if self.ready.len() >= WRITE_BYTES {
-            self.write()?;
+        loop {
+            let missing = self.segments.chunk_samples() - self.chunk.left.len();
+            let (first, rest) = block.split_at(missing);
+            self.chunk.left.extend_from_slice(first.left);
+            self.chunk.right.extend_from_slice(first.right.unwrap_or_default());
+            if first.left.len() < missing {
+                return Ok(());
+            }
+            while !matches!(self.wait()?, Event::Room) {}
+            let next = self.segments.spare();
+            self.segments.push(mem::replace(&mut self.chunk, next))?;
+            block = rest;
         }
-        Ok(())
+    }
+
+    /// Waits a little for the encoders, and writes what they have ready.
+    fn wait(&mut self) -> Result<Event, ConvertError> {
+        let event = self.segments.wait()?;
+        let position = self.playing_time(self.segments.encoded_samples());
+        self.watch.update(|progress| progress.position = position);
+        if let Event::Encoded(encoded) = &event {
+            self.join(encoded)?;
+        }
+        // Where there is room, reading goes on at once, and asks the same.
+        if !matches!(event, Event::Room) && !self.watch.goes_on() {
+            self.watch.check()?;
+        }
+        Ok(event)
+    }
+
+    fn join(&mut self, encoded: &Encoded) -> Result<(), ConvertError> {
+        if encoded.is_alone {
+            self.ready.extend_from_slice(&encoded.mp3);
+        } else {
+            self.joiner
+                .push(&encoded.mp3, encoded.warm_up_frames, &mut self.ready)
+                .map_err(|error| ConvertError::internal("joining segments", error))?;
+        }
+        self.write()
     }
 
     fn write(&mut self) -> Result<(), ConvertError> {
@@ -97,7 +165,10 @@ impl<'a> Mp3<'a> {
     /// # Errors
     /// As for [`push`](Self::push).
     pub(crate) fn finish(mut self) -> Result<Converted, ConvertError> {
-        self.encoder.finish(&mut self.ready)?;
+        let rest = mem::take(&mut self.chunk);
+        self.segments.finish(rest)?;
+        while !matches!(self.wait()?, Event::End) {}
+        self.joiner.finish(&mut self.ready);
         self.write()?;
         self.sink.flush().map_err(ConvertError::Write)?;
         if !self.log.is_whole() {

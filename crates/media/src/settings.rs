@@ -1,5 +1,6 @@
 //! What the caller wants: how the MP3 sounds, and where a conversion ends.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,9 @@ pub struct Settings {
     /// The source's file name. Its extension is a hint to what the file is, and what is left of it without the extension
     /// is the MP3's title where the source has none.
     pub file_name: Option<String>,
+    /// How many threads encode, apart from the one that reads and decodes. The MP3 is the same with any number. None is as
+    /// many as the process may use.
+    pub threads: Option<NonZeroUsize>,
     /// Where a conversion ends in a verdict.
     pub limits: Limits,
 }

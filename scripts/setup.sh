@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 with Rust on it lacks; silent and quick when nothing is missing.
 #
-#   scripts/setup.sh run      to build and run the suite
+#   scripts/setup.sh run      to build and run the suite: packages, and a static FFmpeg in .cache/ffmpeg
 #   scripts/setup.sh test     and to test it: servers, Python, a mongod in .cache/
 #   scripts/setup.sh check    and to check it: cargo-deny in .cache/tools
 #
@@ -28,6 +28,8 @@ any_file() { local path; for path in "$@"; do [ ! -e "$path" ] || return 0; done
 # --- What is missing ------------------------------------------------------------------------------------------------
 
 libraries_found() { have pkg-config && pkg-config --exists "$@"; }
+# FFmpeg is built from Debian's source; elsewhere, and with MP3_FFMPEG=system, the system's libraries are linked.
+builds_ffmpeg() { have apt-get && have dpkg && [ "${MP3_FFMPEG:-}" != system ]; }
 libclang_found() {
   any_file "${LIBCLANG_PATH:-/nonexistent}" /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* \
     /usr/lib/libclang*.so* /usr/lib64/libclang*.so* /usr/local/lib/libclang*.so*
@@ -41,10 +43,15 @@ missing_packages() { # profile; one package a line
   have cc && have c++ && have make || echo build-essential
   have pkg-config || echo pkg-config
   libclang_found || echo libclang-dev
-  libraries_found libavcodec || echo libavcodec-dev
-  libraries_found libavformat || echo libavformat-dev
-  libraries_found libavutil || echo libavutil-dev
-  libraries_found libswresample || echo libswresample-dev
+  if builds_ffmpeg; then
+    have nasm || echo nasm
+    [ -e /usr/include/zlib.h ] || echo zlib1g-dev
+  else
+    libraries_found libavcodec || echo libavcodec-dev
+    libraries_found libavformat || echo libavformat-dev
+    libraries_found libavutil || echo libavutil-dev
+    libraries_found libswresample || echo libswresample-dev
+  fi
   have ffmpeg || echo ffmpeg
   have curl || echo curl
   certificates_found || echo ca-certificates
@@ -207,6 +214,9 @@ main() {
     install_packages "${packages[@]}"
     mapfile -t packages < <(missing_packages "$profile")
     [ "${#packages[@]}" -eq 0 ] || fail "installed, and still not found: ${packages[*]}"
+  fi
+  if builds_ffmpeg; then
+    scripts/ffmpeg.sh
   fi
   [ "$profile" != run ] || return 0
 

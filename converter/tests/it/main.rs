@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use converter::{ConversionSettings, Converter, DeleteSource};
 use domain::{
-    Address, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob, Options, Queue, Rate, ReasonCode,
+    Address, BlobOwner, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob, Options, Queue, Rate, ReasonCode,
     Reference, Step, Uploaded, Work,
 };
 use futures_util::TryStreamExt as _;
@@ -117,7 +117,7 @@ async fn an_uploaded_video_becomes_an_mp3_of_its_owner() {
     assert_eq!((job.state, job.progress, job.attempts), (JobState::Done, 1.0, 1));
     let mp3 = job.mp3.unwrap();
     let blob = bench.blobs.stat(Bucket::Mp3s, mp3.fid).await.unwrap().unwrap();
-    assert_eq!(blob.owner, Some(job.owner));
+    assert_eq!(blob.owner, BlobOwner::Stated(job.owner));
     assert_eq!(blob.job, Some(id));
     let stem = media::sample("mp4-h264-aac")
         .file_stem()

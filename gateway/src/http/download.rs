@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Address, Blob, BlobStream, Bucket, Fid, PortError};
+use domain::{Address, Blob, BlobOwner, BlobStream, Bucket, Fid, PortError};
 use futures_util::StreamExt as _;
 use url::form_urlencoded;
 
@@ -73,13 +73,14 @@ async fn find(state: &GatewayState, owner: &Address, fid: Fid) -> Result<Option<
     };
     // The record is asked only when the file does not say all there is to know.
     let job = match (&blob.owner, &blob.filename) {
-        (Some(_), Some(_)) => None,
+        (BlobOwner::Stated(_), Some(_)) => None,
         _ => state.jobs.find_by_mp3(fid).await.map_err(trouble)?,
     };
-    let owned_by = blob.owner.as_ref().or(job.as_ref().map(|job| &job.owner));
-    let may_have = match owned_by {
-        Some(owned_by) => owned_by == owner,
-        None => may_have_unowned(state, fid),
+    let may_have = match (&blob.owner, &job) {
+        (BlobOwner::Stated(stated), _) => stated == owner,
+        (BlobOwner::Unstated, Some(job)) => job.owner == *owner,
+        (BlobOwner::Unstated, None) => may_have_unowned(state, fid),
+        (BlobOwner::Unreadable, _) => false,
     };
     let name = match (&blob.filename, &job) {
         (Some(name), _) => crate::filename::clean(name),

@@ -119,3 +119,19 @@ async fn a_file_that_belongs_to_nobody_is_hidden_unless_such_files_are_shared() 
         answer.assert_plain(401, "not authorized");
     }
 }
+
+#[tokio::test]
+async fn a_file_whose_owner_cannot_be_read_is_nobodys_even_where_files_are_shared() {
+    let mut setup = Setup::new().await;
+    setup.settings.unowned_files = UnownedFiles::Shared;
+    let gateway = setup.start().await;
+    let fid = gateway.store_mp3(ADA, "clip.mp3", b"mp3").await;
+    let metadata = gateway.blob_path(Bucket::Mp3s, fid).with_extension("json");
+    let text = std::fs::read_to_string(&metadata).unwrap();
+    std::fs::write(&metadata, text.replace(ADA, " Ada ")).unwrap();
+    for email in [ADA, BOB] {
+        let token = gateway.login(email).await;
+        let answer = gateway.call_as(&token, "GET", &format!("/download?fid={fid}")).await;
+        answer.assert_plain(404, "not found");
+    }
+}

@@ -70,9 +70,31 @@ pub struct Blob {
     /// `metadata.job`.
     pub job: Option<JobId>,
     /// `metadata.owner`.
-    pub owner: Option<Address>,
+    pub owner: BlobOwner,
     /// `metadata.sha256`: the SHA-256 of its bytes, 64 lower-case hexadecimal digits.
     pub sha256: Option<String>,
+}
+
+/// Whose a stored file is, as far as it says so itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobOwner {
+    /// It says nothing: it belongs to the job that names it, else to nobody.
+    Unstated,
+    /// This account's.
+    Stated(Address),
+    /// It names an owner that no account can be. Nobody may have it, not even where unowned files are shared.
+    Unreadable,
+}
+
+impl BlobOwner {
+    /// What the text of `metadata.owner` says.
+    pub fn from_text(owner: Option<&str>) -> Self {
+        match owner.map(str::parse) {
+            None => Self::Unstated,
+            Some(Ok(owner)) => Self::Stated(owner),
+            Some(Err(_)) => Self::Unreadable,
+        }
+    }
 }
 
 /// The bytes of a range, in order. A stream that ends early or finds a hole yields an error, never silence.

@@ -1,6 +1,6 @@
 //! A files document: ours as written, anybody's as read.
 
-use domain::{Address, Blob, Fid, NewBlob, OWN_WRITER, PortError, Timestamp};
+use domain::{Blob, BlobOwner, Fid, NewBlob, OWN_WRITER, PortError, Timestamp};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 
@@ -87,11 +87,19 @@ pub(super) fn parse(operation: &'static str, file: &Document) -> Result<File, Po
             created_at,
             ours: text("writer") == Some(OWN_WRITER),
             job: metadata.and_then(|metadata| metadata.get("job")).and_then(fid),
-            owner: text("owner").and_then(|owner| owner.parse::<Address>().ok()),
+            owner: owner(metadata.and_then(|metadata| metadata.get("owner"))),
             sha256: text("sha256").and_then(digest::well_formed),
         },
         chunk_bytes,
     })
+}
+
+fn owner(value: Option<&Bson>) -> BlobOwner {
+    match value {
+        None | Some(Bson::Null) => BlobOwner::from_text(None),
+        Some(Bson::String(text)) => BlobOwner::from_text(Some(text)),
+        Some(_) => BlobOwner::Unreadable,
+    }
 }
 
 fn fid(value: &Bson) -> Option<Fid> {
@@ -151,7 +159,7 @@ mod tests {
                 created_at: stored.at,
                 ours: true,
                 job: Some(blob.job),
-                owner: Some(blob.owner),
+                owner: BlobOwner::Stated(blob.owner),
                 sha256: Some(stored.sha256),
             }
         );
@@ -162,7 +170,8 @@ mod tests {
         let file = parse("test", &foreign()).unwrap();
         assert_eq!((file.blob.len_bytes, file.chunk_bytes), (7, 1024));
         assert!(!file.blob.ours);
-        assert_eq!((file.blob.filename, file.blob.owner, file.blob.job), (None, None, None));
+        assert_eq!((file.blob.filename, file.blob.job), (None, None));
+        assert_eq!(file.blob.owner, BlobOwner::Unstated);
     }
 
     #[test]
@@ -171,6 +180,19 @@ mod tests {
         let mut document = foreign();
         document.insert("metadata", doc! { "job": job.to_string(), "owner": 7 });
         assert_eq!(parse("test", &document).unwrap().blob.job, Some(job));
+    }
+
+    #[test]
+    fn a_file_whose_owner_cannot_be_read_is_not_one_without_an_owner() {
+        for unreadable in [Bson::Int32(7), " ada ".into(), "".into(), Bson::Document(doc! {})] {
+            let mut document = foreign();
+            document.insert("metadata", doc! { "owner": unreadable.clone() });
+            let owner = parse("test", &document).unwrap().blob.owner;
+            assert_eq!(owner, BlobOwner::Unreadable, "{unreadable}");
+        }
+        let mut document = foreign();
+        document.insert("metadata", doc! { "owner": null });
+        assert_eq!(parse("test", &document).unwrap().blob.owner, BlobOwner::Unstated);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::time::UNIX_EPOCH;
 
-use domain::{Address, Blob, Fid, JobId, NewBlob, OWN_WRITER, PortError, Timestamp};
+use domain::{Blob, BlobOwner, Fid, JobId, NewBlob, OWN_WRITER, PortError, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::blocking::io_error;
@@ -19,7 +19,7 @@ struct Sidecar {
     created_at: Timestamp,
     writer: String,
     job: Option<JobId>,
-    owner: Option<Address>,
+    owner: Option<String>,
     sha256: String,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn write(place: &Place, blob: &NewBlob, len_bytes: u64, sha256: Strin
         created_at: Timestamp::now(),
         writer: OWN_WRITER.to_owned(),
         job: Some(blob.job),
-        owner: Some(blob.owner.clone()),
+        owner: Some(blob.owner.as_str().to_owned()),
         sha256,
     };
     let text = serde_json::to_vec_pretty(&sidecar).map_err(|error| PortError::unavailable(OPERATION, error))?;
@@ -89,7 +89,7 @@ fn describe(id: Fid, sidecar: Sidecar) -> Blob {
         created_at: sidecar.created_at,
         ours: sidecar.writer == OWN_WRITER,
         job: sidecar.job,
-        owner: sidecar.owner,
+        owner: BlobOwner::from_text(sidecar.owner.as_deref()),
         sha256: digest::well_formed(&sidecar.sha256),
     }
 }
@@ -107,7 +107,7 @@ fn foreign(id: Fid, file: &std::fs::Metadata) -> Blob {
         created_at: Timestamp::from_unix_ms(modified_ms.unwrap_or_default()),
         ours: false,
         job: None,
-        owner: None,
+        owner: BlobOwner::Unstated,
         sha256: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adapters::blobs::local::LocalBlobStore;
-use domain::{BlobStore, Bucket, PortError};
+use domain::{BlobOwner, BlobStore, Bucket, PortError};
 use tempfile::TempDir;
 use testkit::conformance::blobs::support::{new_blob, pattern, put, read};
 
@@ -48,7 +48,7 @@ async fn a_file_without_a_sidecar_is_somebody_elses() {
     std::fs::write(directory.path().join("videos").join(id.to_string()), b"video").unwrap();
     let blob = store.stat(Bucket::Videos, id).await.unwrap().unwrap();
     assert!(!blob.ours);
-    assert_eq!((blob.len_bytes, blob.owner), (5, None));
+    assert_eq!((blob.len_bytes, blob.owner), (5, BlobOwner::Unstated));
     assert_eq!(store.list_ours(Bucket::Videos, None, 10).await.unwrap(), []);
     assert_eq!(store.count(Bucket::Videos).await.unwrap(), 1);
 }

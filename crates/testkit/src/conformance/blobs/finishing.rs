@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{Blob, BlobStore, Bucket, PortError, Timestamp};
+use domain::{Blob, BlobOwner, BlobStore, Bucket, PortError, Timestamp};
 use futures_util::future::join_all;
 
 use super::support::{
@@ -30,7 +30,7 @@ pub async fn a_finished_file_is_described_as_it_was_put(store: &Arc<dyn BlobStor
         created_at: stored.created_at,
         ours: true,
         job: Some(new.job),
-        owner: Some(new.owner),
+        owner: BlobOwner::Stated(new.owner),
         sha256: Some(LARGE_SHA256.to_owned()),
     };
     assert_eq!(stored, expected);

@@ -1,6 +1,6 @@
 //! Files other drivers wrote by their own taste.
 
-use domain::{Bucket, Fid, PortError};
+use domain::{BlobOwner, Bucket, Fid, PortError};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document, doc};
 use testkit::conformance::blobs::support::{new_blob, pattern, put, read};
@@ -44,7 +44,7 @@ async fn any_chunk_size_and_any_number_type_is_read() {
         }
         let blob = store.stat(Bucket::Videos, id).await.unwrap().unwrap();
         assert!(!blob.ours);
-        assert_eq!((blob.filename, blob.owner, blob.job), (None, None, None));
+        assert_eq!((blob.filename, blob.owner, blob.job), (None, BlobOwner::Unstated, None));
     }
 }
 

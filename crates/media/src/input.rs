@@ -6,12 +6,17 @@ use ffmpeg_next as ff;
 use ffmpeg_next::format::context::StreamIo;
 use ffmpeg_next::format::stream::{Disposition, Stream};
 
-use crate::source::Reader;
+use crate::boxes::Layout;
+use crate::reader::Reader;
+use crate::sparse::Plan;
 use crate::watch::Watch;
 use crate::{ConvertError, Settings, Source, Verdict, allowed, raw};
 
-/// libav's buffer. Large ones read the video between the audio of an MP4 along with it.
+/// libav's buffer. Large ones read the video between the audio of a Flash file along with it.
 const BUFFER_BYTES: usize = 16 * 1024;
+
+/// How much of the file's start is kept, to tell afterwards what it is.
+const START_BYTES: usize = 64;
 
 /// The lowest score of a probe that is believed when nothing decodes: below, libav guessed.
 const BELIEVED_PROBE_SCORE: i32 = 26;
@@ -23,14 +28,21 @@ const ERRORS_PER_PACKET: u32 = 64;
 const ALMOST_NOTHING: Duration = Duration::from_millis(50);
 
 /// What libav is told. It ignores a misspelt name without a word; the tests below prove that each is in force.
-const OPTIONS: [(&str, &str); 3] = [
+const OPTIONS: [(&str, &str); 4] = [
     ("format_whitelist", allowed::FORMATS),
     ("protocol_whitelist", allowed::PROTOCOLS),
     ("codec_whitelist", allowed::CODECS),
+    // The playing time of MPEG streams is a guess from the timestamps at both ends, which jump in recordings of broadcasts;
+    // and up to 16 MB are read for it.
+    ("skip_estimate_duration_from_pts", "1"),
 ];
 
-/// Containers whose playing time libav guesses from timestamps; these jump in recordings of broadcasts.
-const GUESSED_DURATION: [&str; 2] = ["mpegts", "mpeg"];
+/// Has the fragments of an MP4 read one by one, as in a stream, instead of all of their indexes first.
+const ONE_BY_ONE: (&str, &str) = ("fflags", "+ignidx");
+
+/// How libav calls the containers whose index tells where each sample is.
+const MOV: &str = "mov,mp4,m4a,3gp,3g2,mj2";
+const AVI: &str = "avi";
 
 /// An open source and the decoder of its chosen audio stream.
 pub(crate) struct Input {
@@ -53,16 +65,29 @@ impl Input {
     pub(crate) fn open(source: Source, settings: &Settings, watch: &Watch) -> Result<Self, ConvertError> {
         // What libav would print holds text from the file, and belongs to nobody.
         ff::log::set_level(ff::log::Level::Quiet);
-        let reader = Reader::new(source, watch.clone()).map_err(ConvertError::Read)?;
-        let (start, reader) = reader.start().map_err(|error| {
-            let kept = watch.check().err();
-            kept.unwrap_or(ConvertError::Read(error))
-        })?;
+        let mut reader = Reader::new(source, watch.clone()).map_err(ConvertError::Read)?;
+        let why = |error| watch.check().err().unwrap_or(ConvertError::Read(error));
+        let start = reader.look(0, START_BYTES).map_err(why)?;
         if start.is_empty() {
             return Err(Verdict::Empty.into());
         }
-        let seekable = reader.is_seekable();
-        let opened = open_demuxer(reader, settings.extension(), &OPTIONS);
+        let length = reader.length_bytes();
+        let seekable = length.is_some();
+        let layout = match length {
+            Some(length) if allowed::is_mov(&start) => Layout::of(&mut reader, length).map_err(why)?,
+            _ => Layout::Unclear,
+        };
+        let mut options = OPTIONS.to_vec();
+        options.extend((layout == Layout::Fragmented).then_some(ONE_BY_ONE));
+        let opened = open_demuxer(reader.clone(), settings.extension(), &options);
+        let opened = opened.and_then(|mut demuxer| {
+            let plan = Planner { layout, length };
+            reader.follow(plan.of(&demuxer, |stream| is_audio(stream)));
+            if !plan.is_indexed(&demuxer) || !is_known(&demuxer) {
+                raw::probe_streams(&mut demuxer)?;
+            }
+            Ok(demuxer)
+        });
         watch.check()?;
         let mut demuxer = match opened {
             Ok(demuxer) => demuxer,
@@ -105,9 +130,10 @@ impl Input {
             }
             .into());
         }
+        reader.follow(Planner { layout, length }.of(&demuxer, |other| other.index() == stream_index));
+        reader.opened();
         let duration = declared_duration(&demuxer, &stream);
-        let guessed = GUESSED_DURATION.contains(&demuxer.format().name());
-        if duration.is_some_and(|duration| duration > limits.duration) && !guessed {
+        if duration.is_some_and(|duration| duration > limits.duration) {
             return Err(Verdict::TooLong { limit: limits.duration }.into());
         }
         watch.update(|progress| progress.duration = duration);
@@ -229,14 +255,98 @@ fn open_demuxer(
     extension: Option<&str>,
     options: &[(&str, &str)],
 ) -> Result<ff::format::context::Input, ff::Error> {
-    let seekable = reader.is_seekable();
-    let io = if seekable {
+    let io = if reader.length_bytes().is_some() {
         StreamIo::from_read_seek_with_capacity(reader, BUFFER_BYTES)
     } else {
         StreamIo::from_read_with_capacity(reader, BUFFER_BYTES)
     }?;
     let name = extension.map_or_else(|| "source".to_owned(), |known| format!("source.{known}"));
-    ff::format::input_from_stream(io, Some(&name), Some(options.iter().collect()))
+    raw::open(io, &name, options.iter().collect())
+}
+
+/// Finds out which parts of a file need not be fetched.
+struct Planner {
+    layout: Layout,
+    length: Option<u64>,
+}
+
+impl Planner {
+    /// Whether the container's index tells where each sample is.
+    fn is_indexed(&self, demuxer: &ff::format::context::Input) -> bool {
+        let format = demuxer.format();
+        let is_whole_mov = format.name() == MOV && self.layout == Layout::Whole;
+        self.length.is_some() && (is_whole_mov || format.name() == AVI)
+    }
+
+    /// What must be read of the file for the streams that are wanted. None where that may be anything.
+    fn of(&self, demuxer: &ff::format::context::Input, wanted: impl Fn(&Stream<'_>) -> bool) -> Option<Plan> {
+        if !self.is_indexed(demuxer) {
+            return None;
+        }
+        let length = self.length?;
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = demuxer.streams().partition(wanted);
+        if demuxer.format().name() == AVI {
+            Plan::of_chunks(Places::of(&wanted), Places::of(&unwanted), length)
+        } else {
+            Plan::of_samples(Places::of(&wanted), length)
+        }
+    }
+}
+
+/// The places in the indexes of several streams, one stream after the other.
+struct Places<'a> {
+    streams: &'a [Stream<'a>],
+    next: usize,
+    left: usize,
+}
+
+impl<'a> Places<'a> {
+    fn of(streams: &'a [Stream<'a>]) -> Self {
+        Self {
+            streams,
+            next: 0,
+            left: streams.iter().map(raw::index_length).sum(),
+        }
+    }
+}
+
+impl Iterator for Places<'_> {
+    type Item = (u64, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (stream, others) = self.streams.split_first()?;
+            if self.next < raw::index_length(stream) {
+                self.next += 1;
+                self.left = self.left.saturating_sub(1);
+                // A place that is none in a file needs nothing.
+                return Some(raw::index_place(stream, self.next - 1).unwrap_or((0, 0)));
+            }
+            self.streams = others;
+            self.next = 0;
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Places<'_> {}
+
+fn is_audio(stream: &Stream<'_>) -> bool {
+    stream.parameters().medium() == ff::media::Type::Audio
+}
+
+/// Whether the container itself tells all that is needed to choose and decode an audio stream.
+fn is_known(demuxer: &ff::format::context::Input) -> bool {
+    let mut audio = demuxer.streams().filter(is_audio);
+    let is_known = |stream: Stream<'_>| {
+        let id = stream.parameters().id();
+        id != ff::codec::Id::None && raw::sample_rate_hz(&stream) > 0 && raw::channels(&stream) > 0
+    };
+    // Between several, the number of channels decides, on which containers can be wrong.
+    audio.next().is_none_or(is_known) && audio.next().is_none()
 }
 
 /// The audio stream that the `ffmpeg` command takes when it is not told: of those the probe met, the default ones first,
@@ -244,11 +354,11 @@ fn open_demuxer(
 fn choose_stream(demuxer: &ff::format::context::Input) -> Option<usize> {
     let mut best: Option<(u64, usize)> = None;
     for stream in demuxer.streams() {
-        if stream.parameters().medium() != ff::media::Type::Audio {
+        if !is_audio(&stream) {
             continue;
         }
         // Source: open_output_file in fftools/ffmpeg_opt.c of FFmpeg 5.1.
-        let score = 100_000_000 * u64::from(raw::had_packets(&stream))
+        let score = 100_000_000 * u64::from(has_packets(&stream))
             + 5_000_000 * u64::from(stream.disposition().contains(Disposition::DEFAULT))
             + u64::from(raw::channels(&stream));
         if best.is_none_or(|(highest, _)| score > highest) {
@@ -258,11 +368,16 @@ fn choose_stream(demuxer: &ff::format::context::Input) -> Option<usize> {
     best.map(|(_, index)| index)
 }
 
+/// Whether the probe met packets of this stream, or the index knows of some.
+fn has_packets(stream: &Stream<'_>) -> bool {
+    raw::had_packets(stream) || raw::index_length(stream) > 0
+}
+
 /// What a file is that opens and has no audio stream.
 fn verdict_without_audio(demuxer: &ff::format::context::Input, start: &[u8]) -> Verdict {
     if demuxer.probe_score() < BELIEVED_PROBE_SCORE && !allowed::begins_like_media(start) {
         Verdict::NotMedia
-    } else if demuxer.streams().any(|stream| raw::had_packets(&stream)) {
+    } else if demuxer.streams().any(|stream| has_packets(&stream)) {
         Verdict::NoAudio
     } else {
         // It ends before its data, so the audio may only not have been announced yet.
@@ -315,7 +430,10 @@ mod tests {
         ff::log::set_level(ff::log::Level::Quiet);
         let watch = Watch::new(|_| ControlFlow::Continue(()), Duration::MAX);
         let source = Source::seekable(Cursor::new(bytes.to_vec()));
-        open_demuxer(Reader::new(source, watch).unwrap(), None, options)
+        open_demuxer(Reader::new(source, watch).unwrap(), None, options).and_then(|mut demuxer| {
+            raw::probe_streams(&mut demuxer)?;
+            Ok(demuxer)
+        })
     }
 
     #[test]

@@ -24,6 +24,7 @@
 //! ```
 
 mod allowed;
+mod boxes;
 mod convert;
 mod encoder;
 mod error;
@@ -31,21 +32,24 @@ mod frame;
 mod frame_log;
 mod head;
 mod input;
+mod kept;
 mod join;
 mod mixer;
 mod mp3;
 mod raw;
+mod reader;
 mod repack;
 mod schedule;
 mod segments;
 mod settings;
 mod source;
+mod sparse;
 mod verdict;
 mod watch;
 
 pub use convert::{Converted, convert};
 pub use error::ConvertError;
 pub use settings::{Limits, Rate, Settings, Track};
-pub use source::{ReadSeek, Source};
+pub use source::{ReadRanges, ReadSeek, Source};
 pub use verdict::Verdict;
 pub use watch::Progress;

@@ -1,12 +1,74 @@
 //! What the safe wrappers of libav and LAME leave out. The only room with `unsafe`.
 #![expect(
     unsafe_code,
-    reason = "ffmpeg-next cannot discard a stream and mp3lame-encoder has no 56 kbit/s"
+    reason = "ffmpeg-next opens no source without probing it, reads no index and cannot discard a stream; mp3lame-encoder \
+              has no 56 kbit/s"
 )]
 
+use std::ffi::CString;
+use std::ptr;
+
 use ffmpeg_next as ff;
+use ffmpeg_next::format::context::{Input, StreamIo};
 use ffmpeg_next::format::stream::{Stream, StreamMut};
 use mp3lame_encoder::{BuildError, Builder, ffi as lame};
+
+/// Opens a source under a file name, and reads no more of it than the container's own header.
+///
+/// # Errors
+/// No container that the options allow begins like this, or it cannot be read.
+pub(crate) fn open(mut io: StreamIo, name: &str, options: ff::Dictionary<'_>) -> Result<Input, ff::Error> {
+    let name = CString::new(name).map_err(|_| ff::Error::InvalidData)?;
+    // SAFETY: `avformat_open_input` takes the context over: it frees it on failure, and on success the wrapper does. With
+    // the custom-I/O flag it leaves `pb` alone, which `io` owns and the wrapper keeps as long as the context. The
+    // dictionary is handed over and taken back as the call leaves it.
+    unsafe {
+        let mut context = ff::ffi::avformat_alloc_context();
+        if context.is_null() {
+            return Err(ff::Error::from(ff::ffi::AVERROR(ff::ffi::ENOMEM)));
+        }
+        (*context).pb = io.as_mut_ptr();
+        (*context).flags |= ff::ffi::AVFMT_FLAG_CUSTOM_IO;
+        let mut options = options.disown();
+        let answer = ff::ffi::avformat_open_input(&raw mut context, name.as_ptr(), ptr::null_mut(), &raw mut options);
+        drop(ff::Dictionary::own(options));
+        match answer {
+            0 => Ok(Input::wrap_with_custom_io(context, io)),
+            error => Err(ff::Error::from(error)),
+        }
+    }
+}
+
+/// Reads packets until libav knows what it wants to know of every stream. It gives them again later.
+///
+/// # Errors
+/// libav has no memory, or the source cannot be read at all.
+pub(crate) fn probe_streams(demuxer: &mut Input) -> Result<(), ff::Error> {
+    // SAFETY: the context is valid, and borrowed mutably; the second argument may be null.
+    let answer = unsafe { ff::ffi::avformat_find_stream_info(demuxer.as_mut_ptr(), ptr::null_mut()) };
+    if answer < 0 {
+        return Err(ff::Error::from(answer));
+    }
+    Ok(())
+}
+
+/// How many places the container's index has for this stream.
+pub(crate) fn index_length(stream: &Stream<'_>) -> usize {
+    // SAFETY: the stream lives as long as its context, which `stream` borrows; the call only reads.
+    let count = unsafe { ff::ffi::avformat_index_get_entries_count(stream.as_ptr()) };
+    usize::try_from(count).unwrap_or(0)
+}
+
+/// Position and length in bytes of a place in the index. None where there is no such place, or it is none in a file.
+pub(crate) fn index_place(stream: &Stream<'_>, number: usize) -> Option<(u64, u32)> {
+    let number = i32::try_from(number).ok()?;
+    // SAFETY: as above. The entry is null or valid until libav is called again with this context, which `stream` borrows.
+    let (position, size) = unsafe {
+        let entry = ff::ffi::avformat_index_get_entry(stream.as_ptr().cast_mut(), number).as_ref()?;
+        (entry.pos, entry.size())
+    };
+    Some((u64::try_from(position).ok()?, u32::try_from(size).ok()?))
+}
 
 /// Makes the demuxer skip the stream's data, where the container allows without reading it.
 pub(crate) fn discard(stream: &mut StreamMut<'_>) {
@@ -21,6 +83,13 @@ pub(crate) fn channels(stream: &Stream<'_>) -> u32 {
     // SAFETY: the stream and its codec parameters live as long as their context, which `stream` borrows.
     let count = unsafe { (*(*stream.as_ptr()).codecpar).ch_layout.nb_channels };
     u32::try_from(count).unwrap_or(0)
+}
+
+/// The sample rate in Hz that the container or the probe found in an audio stream; 0 where neither knows.
+pub(crate) fn sample_rate_hz(stream: &Stream<'_>) -> u32 {
+    // SAFETY: the stream and its codec parameters live as long as their context, which `stream` borrows.
+    let rate = unsafe { (*(*stream.as_ptr()).codecpar).sample_rate };
+    u32::try_from(rate).unwrap_or(0)
 }
 
 /// Whether the probe met packets of this stream.

@@ -18,17 +18,19 @@ pub struct Progress {
     pub duration: Option<Duration>,
     /// Bytes taken from the source so far; bytes read twice count twice.
     pub bytes_read: u64,
+    /// Where in the source the conversion is. It jumps while the source is opened.
+    pub source_position: u64,
     /// The source's length. None for a stream.
     pub source_bytes: Option<u64>,
 }
 
 impl Progress {
-    /// The share that is done, 0 to 1: of the playing time where it is known, else of the bytes, else 0.
+    /// The share that is done, 0 to 1: of the playing time where it is known, else of the way through the source, else 0.
     pub fn share(&self) -> f32 {
         let share = match (self.duration, self.source_bytes) {
             (Some(duration), _) if !duration.is_zero() => self.position.as_secs_f32() / duration.as_secs_f32(),
             #[expect(clippy::cast_precision_loss, reason = "a share needs two digits")]
-            (_, Some(bytes)) if bytes > 0 => self.bytes_read as f32 / bytes as f32,
+            (_, Some(bytes)) if bytes > 0 => self.source_position as f32 / bytes as f32,
             _ => 0.0,
         };
         share.clamp(0.0, 1.0)
@@ -127,7 +129,8 @@ mod tests {
         let mut progress = Progress {
             position: Duration::from_secs(30),
             duration: Some(Duration::from_secs(120)),
-            bytes_read: 50,
+            bytes_read: 10,
+            source_position: 50,
             source_bytes: Some(100),
         };
         assert!((progress.share() - 0.25).abs() < f32::EPSILON);

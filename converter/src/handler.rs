@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    BlobStore, BlobWriter, Bucket, Claim, Fid, Job, Mp3, NewBlob, Options, PortError, Rate, Reason, ReasonCode,
+    BlobStore, BlobWriter, Bucket, Claim, Fid, Head, Job, Mp3, NewBlob, Options, PortError, Rate, Reason, ReasonCode,
     Settlement, Step, Work,
 };
 use media::{ConvertError, Verdict};
@@ -99,7 +99,12 @@ impl ConvertHandler {
         );
         match pump(conversion, &mut *writer, context).await {
             Ok(converted) => {
-                let blob = writer.finish(Some(converted.head.into())).await?;
+                let blob = writer
+                    .finish(Some(Head {
+                        at: converted.head_at,
+                        bytes: converted.head.into(),
+                    }))
+                    .await?;
                 let duration_ms = u64::try_from(converted.duration.as_millis()).ok();
                 Ok(Mp3 {
                     fid: mp3_fid,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Address, Announcement, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Fid, Job, JobId, JobMessage,
+    Address, Announcement, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Fid, Head, Job, JobId, JobMessage,
     JobState, JobStore, NewBlob, NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded,
 };
 
@@ -123,7 +123,7 @@ impl BlobWriter for FaultyWriter {
         self.plan.run("write", self.writer.write(bytes)).await
     }
 
-    async fn finish(self: Box<Self>, head: Option<Bytes>) -> Result<Blob, PortError> {
+    async fn finish(self: Box<Self>, head: Option<Head>) -> Result<Blob, PortError> {
         self.plan.run("finish", self.writer.finish(head)).await
     }
 

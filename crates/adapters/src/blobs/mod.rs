@@ -7,7 +7,7 @@ pub mod local;
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::{BackendUrl, BlobStore};
+use domain::{BackendUrl, BlobStore, Head, PortError};
 
 use crate::{ConnectError, mongo};
 use gridfs::GridFsBlobStore;
@@ -17,6 +17,25 @@ use local::LocalBlobStore;
 ///
 /// Source: GridFS specification, "chunkSizeBytes".
 pub const CHUNK_BYTES: usize = 255 * 1024;
+
+/// A head must be of one chunk at most, and within the `len_bytes` that were written. An empty one is none.
+///
+/// # Errors
+/// `Corrupt`: the caller's mistake.
+fn checked_head(head: Option<Head>, len_bytes: u64) -> Result<Option<Head>, PortError> {
+    let Some(head) = head.filter(|head| !head.bytes.is_empty()) else {
+        return Ok(None);
+    };
+    let end = head.at.checked_add(head.bytes.len() as u64);
+    if head.bytes.len() <= CHUNK_BYTES && end.is_some_and(|end| end <= len_bytes) {
+        return Ok(Some(head));
+    }
+    let (length, at) = (head.bytes.len(), head.at);
+    Err(PortError::corrupt(
+        "finish blob",
+        format!("a head of {length} bytes at {at} does not fit into {len_bytes} bytes or one chunk"),
+    ))
+}
 
 /// Makes the store `url` names, without waiting for its server. A directory that is missing is made.
 ///

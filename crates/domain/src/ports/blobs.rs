@@ -97,6 +97,16 @@ impl BlobOwner {
     }
 }
 
+/// Bytes that replace others of a file before it becomes visible: an MP3's first frame holds numbers that are known
+/// only at its end, and an ID3v2 tag of any size stands before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Where the first of them belongs, counted from the beginning of the file.
+    pub at: u64,
+    /// At most one chunk (255 KiB), and all within what was written.
+    pub bytes: Bytes,
+}
+
 /// The bytes of a range, in order. A stream that ends early or finds a hole yields an error, never silence.
 pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes, PortError>> + Send>>;
 
@@ -144,14 +154,11 @@ pub trait BlobWriter: Send {
     /// `Full`, `Unavailable`; the writer is spoilt and can only be aborted.
     async fn write(&mut self, bytes: Bytes) -> Result<(), PortError>;
 
-    /// Makes the file visible, whole and durable, and says what was stored.
-    ///
-    /// `head` replaces as many bytes at the beginning of the file, at most one chunk (255 KiB) and no more than were
-    /// written: an MP3's first frame holds numbers that are known only at its end.
+    /// Puts `head` in its place, makes the file visible, whole and durable, and says what was stored.
     ///
     /// # Errors
-    /// On any error the file is not visible, now or later, or the id is spoilt: never finish the same id again.
-    async fn finish(self: Box<Self>, head: Option<Bytes>) -> Result<Blob, PortError>;
+    /// `Corrupt` when the head is longer than a chunk or goes beyond what was written. On any error the file is not visible, now or later, or the id is spoilt: never finish the same id again.
+    async fn finish(self: Box<Self>, head: Option<Head>) -> Result<Blob, PortError>;
 
     /// Gives up: removes what was written. Nothing was ever visible.
     async fn abort(self: Box<Self>);

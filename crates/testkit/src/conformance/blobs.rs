@@ -23,8 +23,8 @@ macro_rules! blob_store_conformance {
         $crate::blob_store_conformance! { $factory:
             a_finished_file_is_described_as_it_was_put
             a_file_of_any_size_comes_back_whole
-            a_head_replaces_the_first_bytes_and_the_digest_is_of_what_is_stored
-            a_head_longer_than_the_file_or_one_chunk_is_refused
+            a_head_replaces_bytes_in_its_place_and_the_digest_is_of_what_is_stored
+            a_head_beyond_the_end_or_longer_than_one_chunk_is_refused
             an_id_is_never_overwritten
             of_two_writers_of_one_id_at_most_one_wins_and_leaves_a_whole_file
             many_files_are_written_at_once

@@ -38,6 +38,11 @@ impl Serial {
         }
     }
 
+    /// Matches chunk `number` of file `id` if it carries this serial.
+    pub(super) fn own_chunk(self, id: Fid, number: u32) -> Document {
+        doc! { "_id": self.chunk_id(number), "files_id": object_id(id) }
+    }
+
     fn chunk_id(self, number: u32) -> ObjectId {
         let mut id = [0; 12];
         id[..9].copy_from_slice(&self.0);

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use domain::{Blob, BlobWriter, NewBlob, PortError, Timestamp};
+use domain::{Blob, BlobWriter, Head, NewBlob, PortError, Timestamp};
 use futures_util::StreamExt;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use tokio::task::JoinHandle;
@@ -14,9 +14,12 @@ use super::bucket::Bucket;
 use super::chunk::{self, Serial};
 use super::document::{self, Stored};
 use super::reader;
-use crate::blobs::CHUNK_BYTES;
 use crate::blobs::digest::Sha256;
+use crate::blobs::{CHUNK_BYTES, checked_head};
 use crate::mongo::{self, DEADLINE, port_error};
+
+/// [`CHUNK_BYTES`] as lengths of files are counted.
+const CHUNK: u64 = CHUNK_BYTES as u64;
 
 /// Chunks per insert, about 2 MiB. One batch fills while one is under way, which the driver copies once more, so a
 /// writer holds at most some 7 MiB.
@@ -24,12 +27,11 @@ const BATCH_CHUNKS: usize = 8;
 
 type Insert = JoinHandle<Result<(), mongodb::error::Error>>;
 
-/// Writes one file. Chunk 0 is withheld until the end, so that a head can replace its first bytes.
+/// Writes one file.
 pub(super) struct GridFsWriter {
     bucket: Bucket,
     blob: NewBlob,
     serial: Serial,
-    first: Option<Vec<u8>>,
     filling: Vec<u8>,
     batch: Vec<RawDocumentBuf>,
     next_number: u32,
@@ -55,7 +57,6 @@ impl GridFsWriter {
             bucket,
             blob,
             serial: Serial::new(),
-            first: None,
             filling: Vec::new(),
             batch: Vec::new(),
             next_number: 0,
@@ -98,13 +99,9 @@ impl GridFsWriter {
     }
 
     fn end_chunk(&mut self) -> Result<(), PortError> {
-        if self.next_number == 0 {
-            self.first = Some(std::mem::take(&mut self.filling));
-        } else {
-            let chunk = chunk::write(self.serial, self.blob.id, self.next_number, &self.filling)?;
-            self.batch.push(chunk);
-            self.filling.clear();
-        }
+        let chunk = chunk::write(self.serial, self.blob.id, self.next_number, &self.filling)?;
+        self.batch.push(chunk);
+        self.filling.clear();
         self.next_number += 1;
         Ok(())
     }
@@ -140,27 +137,19 @@ impl GridFsWriter {
             .map_err(|error| port_error(operation, error))
     }
 
-    async fn commit(&mut self, head: Option<Bytes>) -> Result<Blob, PortError> {
+    async fn commit(&mut self, head: Option<Head>) -> Result<Blob, PortError> {
         const OPERATION: &str = "finish blob";
 
         self.begin(OPERATION)?;
         if !self.filling.is_empty() {
             self.end_chunk()?;
         }
-        let head = head.filter(|head| !head.is_empty());
-        if let Some(head) = &head {
-            self.first
-                .as_mut()
-                .and_then(|first| first.get_mut(..head.len()))
-                .ok_or_else(|| PortError::corrupt(OPERATION, "the head is longer than the file or one chunk"))?
-                .copy_from_slice(head);
-        }
-        if let Some(first) = self.first.take() {
-            let first = chunk::write(self.serial, self.blob.id, 0, &first)?;
-            self.batch.push(first);
-        }
+        let head = checked_head(head, self.len_bytes)?;
         self.flush().await?;
         self.await_insert(OPERATION).await?;
+        if let Some(head) = &head {
+            self.put_head(OPERATION, head).await?;
+        }
         self.check_chunks(OPERATION).await?;
 
         let stored = Stored {
@@ -186,6 +175,47 @@ impl GridFsWriter {
         Ok(blob)
     }
 
+    /// Replaces bytes of chunks that are stored already: of one, or of two where the head goes across a border.
+    async fn put_head(&self, operation: &'static str, head: &Head) -> Result<(), PortError> {
+        let (mut at, mut bytes) = (head.at, head.bytes.as_ref());
+        while !bytes.is_empty() {
+            let (number, offset) = (at / CHUNK, usize::try_from(at % CHUNK).unwrap_or_default());
+            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - offset));
+            self.patch_chunk(operation, number, offset, now).await?;
+            (at, bytes) = (at + now.len() as u64, rest);
+        }
+        Ok(())
+    }
+
+    async fn patch_chunk(
+        &self,
+        operation: &'static str,
+        number: u64,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<(), PortError> {
+        let corrupt = |what: String| PortError::corrupt(operation, format!("file {}: {what}", self.blob.id));
+        let n = u32::try_from(number).map_err(|_| corrupt(format!("no chunk {number}")))?;
+        let own_chunk = self.serial.own_chunk(self.blob.id, n);
+        let (chunks, filter) = (self.bucket.chunks.clone(), own_chunk.clone());
+        let stored = mongo::complete(operation, async move { chunks.find_one(filter).await }).await?;
+        let stored = stored.ok_or_else(|| corrupt(format!("chunk {number} is gone")))?;
+
+        let length = CHUNK.min(self.len_bytes - number * CHUNK);
+        let mut patched = chunk::read(&stored, number, length).map_err(corrupt)?.to_vec();
+        patched
+            .get_mut(offset..offset + bytes.len())
+            .ok_or_else(|| corrupt(format!("chunk {number} is too short for the head")))?
+            .copy_from_slice(bytes);
+        let patched = chunk::write(self.serial, self.blob.id, n, &patched)?;
+        let chunks = self.bucket.chunks.clone();
+        let replaced = mongo::complete(operation, async move { chunks.replace_one(own_chunk, patched).await }).await?;
+        if replaced.matched_count == 1 {
+            return Ok(());
+        }
+        Err(corrupt(format!("chunk {number} is gone")))
+    }
+
     /// The specification puts the files document last, as the proof that all chunks are there; so they are counted.
     async fn check_chunks(&self, operation: &'static str) -> Result<(), PortError> {
         let chunks = self.bucket.chunks.clone();
@@ -201,7 +231,7 @@ impl GridFsWriter {
         ))
     }
 
-    /// A head changes the digest from the first byte on, so every byte is read again.
+    /// A head changes the digest from its first byte on, so every byte is read again.
     async fn digest_of_stored_chunks(&self) -> Result<String, PortError> {
         let mut digest = Sha256::new();
         if self.len_bytes > 0 {
@@ -209,7 +239,7 @@ impl GridFsWriter {
                 self.bucket.chunks.clone(),
                 reader::Plan {
                     id: self.blob.id,
-                    chunk_bytes: CHUNK_BYTES as u64,
+                    chunk_bytes: CHUNK,
                     len_bytes: self.len_bytes,
                     range: 0..self.len_bytes,
                 },
@@ -266,7 +296,7 @@ impl BlobWriter for GridFsWriter {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>, head: Option<Bytes>) -> Result<Blob, PortError> {
+    async fn finish(mut self: Box<Self>, head: Option<Head>) -> Result<Blob, PortError> {
         // One task from here to the files document: a caller that leaves gets a whole file or none.
         mongo::complete_all("finish blob", None, async move {
             let outcome = self.commit(head).await;

@@ -5,12 +5,12 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use domain::{Blob, BlobWriter, NewBlob, PortError};
+use domain::{Blob, BlobWriter, Head, NewBlob, PortError};
 
 use super::blocking::{DEADLINE, io_error, off_runtime};
 use super::place::Place;
 use super::sidecar;
-use crate::blobs::CHUNK_BYTES;
+use crate::blobs::checked_head;
 use crate::blobs::digest::Sha256;
 
 /// Small writes are gathered to this size.
@@ -74,14 +74,14 @@ impl LocalWriter {
             .ok_or_else(|| PortError::unavailable(operation, "an earlier write failed or was cut off"))
     }
 
-    fn commit(&mut self, head: Option<Bytes>) -> Result<Blob, PortError> {
+    fn commit(&mut self, head: Option<Head>) -> Result<Blob, PortError> {
         const OPERATION: &str = "finish blob";
 
         let mut part = self.take_part(OPERATION)?;
         part.write_out(OPERATION, &[])?;
-        let head = head.filter(|head| !head.is_empty());
+        let head = checked_head(head, part.len_bytes)?;
         if let Some(head) = &head {
-            part.replace_head(OPERATION, head)?;
+            part.put_head(OPERATION, head)?;
         }
         part.file.sync_all().map_err(io_error(OPERATION))?;
         let sha256 = match head {
@@ -123,20 +123,14 @@ impl Part {
         Ok(())
     }
 
-    fn replace_head(&mut self, operation: &'static str, head: &[u8]) -> Result<(), PortError> {
-        if head.len() > CHUNK_BYTES || head.len() as u64 > self.len_bytes {
-            return Err(PortError::corrupt(
-                operation,
-                "the head is longer than the file or one chunk",
-            ));
-        }
+    fn put_head(&mut self, operation: &'static str, head: &Head) -> Result<(), PortError> {
         self.file
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| self.file.write_all(head))
+            .seek(SeekFrom::Start(head.at))
+            .and_then(|_| self.file.write_all(&head.bytes))
             .map_err(io_error(operation))
     }
 
-    /// A head changes the digest from the first byte on, so every byte is read again.
+    /// A head changes the digest from its first byte on, so every byte is read again.
     fn digest_of_file(&mut self, operation: &'static str) -> Result<String, PortError> {
         let mut digest = Sha256::new();
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -169,7 +163,7 @@ impl BlobWriter for LocalWriter {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>, head: Option<Bytes>) -> Result<Blob, PortError> {
+    async fn finish(mut self: Box<Self>, head: Option<Head>) -> Result<Blob, PortError> {
         // Without a deadline: how long the disk takes depends on the file.
         off_runtime("finish blob", None, move || {
             let outcome = self.commit(head);

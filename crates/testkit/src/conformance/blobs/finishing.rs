@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{Blob, BlobOwner, BlobStore, Bucket, PortError, Timestamp};
+use domain::{Blob, BlobOwner, BlobStore, Bucket, Head, PortError, Timestamp};
 use futures_util::future::join_all;
 
 use super::support::{
@@ -14,6 +14,12 @@ use super::support::{
 const LARGE_SHA256: &str = "58e8659f9f68f060ca7566e213c7ad2c2ad1f0e44b46f2c5415bfaedfc6140b8";
 /// The same with the first 100 bytes zero.
 const LARGE_WITH_HEAD_SHA256: &str = "b5d980576542adfc79f6d522ceb4d9e2fde121f0b05b46214e08b3c17e2276e6";
+
+/// A head of so many zeros.
+fn zeros(at: u64, length: u64) -> Head {
+    let bytes = vec![0; usize::try_from(length).unwrap()].into();
+    Head { at, bytes }
+}
 
 /// Everything given to `put`, and what the store found out, is told by `finish`, `stat` and `list_ours` alike.
 pub async fn a_finished_file_is_described_as_it_was_put(store: &Arc<dyn BlobStore>) {
@@ -53,27 +59,38 @@ pub async fn a_file_of_any_size_comes_back_whole(store: &Arc<dyn BlobStore>) {
     }
 }
 
-/// The first bytes are those of the head, the others are untouched, and the digest is that of the same bytes written
-/// plainly.
-pub async fn a_head_replaces_the_first_bytes_and_the_digest_is_of_what_is_stored(store: &Arc<dyn BlobStore>) {
-    for (size, head) in [
-        (0, 0),
-        (1, 1),
-        (1000, 0),
-        (1000, 417),
-        (CHUNK_BYTES, CHUNK_BYTES),
-        (CHUNK_BYTES + 1, CHUNK_BYTES),
-        (2 * CHUNK_BYTES, 1),
-        (LARGE_BYTES, 100),
+/// In its place are the bytes of the head, at the beginning or behind it, within a chunk or across a border; the
+/// others are untouched, and the digest is that of the same bytes written plainly.
+pub async fn a_head_replaces_bytes_in_its_place_and_the_digest_is_of_what_is_stored(store: &Arc<dyn BlobStore>) {
+    for (size, at, length) in [
+        (0, 0, 0),
+        (1, 0, 1),
+        (1000, 0, 0),
+        (1000, 2000, 0),
+        (1000, 0, 417),
+        (1000, 583, 417),
+        (CHUNK_BYTES, 0, CHUNK_BYTES),
+        (CHUNK_BYTES + 1, 0, CHUNK_BYTES),
+        (CHUNK_BYTES + 1, 1, CHUNK_BYTES),
+        (2 * CHUNK_BYTES, 0, 1),
+        (2 * CHUNK_BYTES, CHUNK_BYTES, 417),
+        (2 * CHUNK_BYTES, CHUNK_BYTES - 1, 2),
+        (2 * CHUNK_BYTES + 100, 2 * CHUNK_BYTES - 317, 417),
+        (LARGE_BYTES, 0, 100),
+        (LARGE_BYTES, 20 * CHUNK_BYTES + 7, CHUNK_BYTES),
+        (LARGE_BYTES, LARGE_BYTES - 2, 2),
     ] {
         let mut bytes = pattern(0..size);
         let mut writer = store.put(Bucket::Mp3s, new_blob()).await.unwrap();
         write_all(&mut writer, &bytes).await;
-        let head = vec![0; usize::try_from(head).unwrap()];
-        bytes[..head.len()].copy_from_slice(&head);
-        let blob = writer.finish(Some(Bytes::from(head.clone()))).await.unwrap();
+        let head = zeros(at, length);
+        if length > 0 {
+            let start = usize::try_from(at).unwrap();
+            bytes[start..start + head.bytes.len()].fill(0);
+        }
+        let blob = writer.finish(Some(head)).await.unwrap();
 
-        let case = format!("{} bytes of {size}", head.len());
+        let case = format!("{length} bytes at {at} of {size}");
         assert_eq!(blob.len_bytes, size, "{case}");
         assert!(read_all(&**store, Bucket::Mp3s, blob.id).await == bytes, "{case}");
         let plain = put(&**store, Bucket::Mp3s, &new_blob(), &bytes).await;
@@ -83,20 +100,28 @@ pub async fn a_head_replaces_the_first_bytes_and_the_digest_is_of_what_is_stored
             Some(blob.clone()),
             "{case}"
         );
-        if size == LARGE_BYTES {
+        if (size, at) == (LARGE_BYTES, 0) {
             assert_eq!(blob.sha256.as_deref(), Some(LARGE_WITH_HEAD_SHA256));
         }
     }
 }
 
 /// A head that does not fit is an error, and the file stays invisible.
-pub async fn a_head_longer_than_the_file_or_one_chunk_is_refused(store: &Arc<dyn BlobStore>) {
-    for (size, head) in [(0, 1), (10, 11), (2 * CHUNK_BYTES, CHUNK_BYTES + 1)] {
+pub async fn a_head_beyond_the_end_or_longer_than_one_chunk_is_refused(store: &Arc<dyn BlobStore>) {
+    for (size, at, length) in [
+        (0, 0, 1),
+        (10, 0, 11),
+        (10, 10, 1),
+        (10, 9, 2),
+        (10, u64::MAX, 2),
+        (CHUNK_BYTES, CHUNK_BYTES - 1, 2),
+        (2 * CHUNK_BYTES, 0, CHUNK_BYTES + 1),
+    ] {
         let new = new_blob();
         let mut writer = store.put(Bucket::Mp3s, new.clone()).await.unwrap();
         write_all(&mut writer, &pattern(0..size)).await;
-        let head = Bytes::from(vec![0; usize::try_from(head).unwrap()]);
-        assert!(writer.finish(Some(head)).await.is_err());
+        let outcome = writer.finish(Some(zeros(at, length))).await;
+        assert!(matches!(outcome, Err(PortError::Corrupt { .. })), "{outcome:?}");
         assert_gone(&**store, Bucket::Mp3s, new.id).await;
     }
 }

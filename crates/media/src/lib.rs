@@ -25,6 +25,7 @@
 
 mod allowed;
 mod boxes;
+pub mod child;
 mod convert;
 mod encoder;
 mod error;

@@ -28,6 +28,8 @@ pub enum Verdict {
     },
     /// Media of which nothing, or almost nothing, can be decoded.
     Damaged,
+    /// Media that breaks the process it is converted in: by a crash, or by needing more memory than a conversion may have.
+    Crashed,
     /// Not a kind of file that holds audio or video.
     NotMedia,
     /// No bytes at all.
@@ -70,7 +72,7 @@ impl Verdict {
             Self::NoAudio | Self::NoSuchTrack { .. } | Self::NothingThere { .. } | Self::UnknownAudio { .. } => {
                 "no_audio"
             }
-            Self::Damaged => "damaged",
+            Self::Damaged | Self::Crashed => "damaged",
             Self::NotMedia | Self::Empty => "not_media",
             Self::TooLong { .. } => "too_long",
             Self::TooManyStreams { .. } => "too_many_streams",
@@ -105,6 +107,10 @@ impl fmt::Display for Verdict {
             Self::Damaged => f.write_str(
                 "The file is damaged or incomplete: no sound could be read from it. Check that it plays, and send it \
                  again from the original.",
+            ),
+            Self::Crashed => f.write_str(
+                "The file is damaged or made in an unusual way: converting it had to be broken off. Check that it plays, \
+                 save or export it once more with another program, and send that.",
             ),
             Self::NotMedia => f.write_str(
                 "The file is not a video or audio file. Send the video itself, not a link, a playlist or an archive.",
@@ -170,6 +176,7 @@ mod tests {
                 codec: "sonic".to_owned(),
             },
             Verdict::Damaged,
+            Verdict::Crashed,
             Verdict::NotMedia,
             Verdict::Empty,
             Verdict::TooLong {
@@ -190,7 +197,7 @@ mod tests {
             }
         }
         assert!(verdicts[2].to_string().contains("(1.5 s)"));
-        assert!(verdicts[7].to_string().contains("12 hours"));
-        assert!(verdicts[11].to_string().contains("90 seconds"));
+        assert!(verdicts[8].to_string().contains("12 hours"));
+        assert!(verdicts[12].to_string().contains("90 seconds"));
     }
 }

@@ -1,0 +1,183 @@
+//! How long a child may work, and what it may use meanwhile.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use crate::{Limits, Verdict};
+
+/// What every conversion may take, before the file has told anything.
+const OPENING: Duration = Duration::from_secs(60);
+/// The slowest conversion that is waited for: so many times the speed of listening.
+const SLOWEST_SPEED: u32 = 3;
+/// The slowest demuxing that is waited for, in bytes a second.
+const SLOWEST_BYTES: u64 = 16 * 1024 * 1024;
+/// How long a child may work without asking for a byte, giving one, or getting on in the audio: one packet is never that
+/// much work.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The most that counts of the time between two looks at the clock, which are a tenth of a second apart: a machine that
+/// stood still is not the file's fault.
+const LONGEST_LAP: Duration = Duration::from_secs(1);
+
+/// The time of one conversion. What the source and the sink take is not the child's work: only
+/// [`Limits::time`] bounds it.
+pub(super) struct Clock {
+    limits: Limits,
+    source_bytes: u64,
+    started: Instant,
+    mark: Instant,
+    worked: Duration,
+    heard: Duration,
+}
+
+impl Clock {
+    pub(super) fn new(limits: Limits, source_bytes: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            limits,
+            source_bytes,
+            started: now,
+            mark: now,
+            worked: Duration::ZERO,
+            heard: Duration::ZERO,
+        }
+    }
+
+    /// Counts the time since the last call as the child's work.
+    pub(super) fn lap(&mut self) {
+        let now = Instant::now();
+        self.worked += (now - self.mark).min(LONGEST_LAP);
+        self.mark = now;
+    }
+
+    /// Forgets the time since the last call: the source or the sink took it.
+    pub(super) fn skip(&mut self) {
+        self.mark = Instant::now();
+    }
+
+    /// The child got on with its work.
+    pub(super) fn heard(&mut self) {
+        self.heard = self.worked;
+    }
+
+    /// How long the child may work on `audio`, as declared or reached: a minute, a third of the playing time, and what
+    /// the file's size takes.
+    pub(super) fn allowed(&self, audio: Duration) -> Duration {
+        let audio = audio.min(self.limits.duration);
+        let for_bytes = Duration::from_secs(self.source_bytes / SLOWEST_BYTES);
+        (OPENING + audio / SLOWEST_SPEED + for_bytes).min(self.limits.time)
+    }
+
+    /// Whether it takes too long.
+    pub(super) fn verdict(&self, audio: Duration) -> Option<Verdict> {
+        let allowed = self.allowed(audio);
+        let limit = if self.started.elapsed() > self.limits.time {
+            self.limits.time
+        } else if self.worked > allowed {
+            allowed
+        } else if self.worked - self.heard > SILENCE {
+            SILENCE
+        } else {
+            return None;
+        };
+        Some(Verdict::TimeLimit { limit })
+    }
+}
+
+/// What a child may have of the machine. The parent sets it, from outside, and the child cannot change it.
+pub(super) struct Allowance {
+    child: Pid,
+    threads: u64,
+    cpu_seconds: u64,
+}
+
+/// Memory without a thread that encodes: the program's own, a container's index of ten hours, and decoders.
+const DATA_BYTES: u64 = 448 * 1024 * 1024;
+/// Memory for each of these threads: stack, encoder, samples, and what the allocator keeps.
+const THREAD_DATA_BYTES: u64 = 24 * 1024 * 1024;
+/// The step in which processor time is granted.
+const CPU_STEP_SECONDS: u64 = 30;
+
+impl Allowance {
+    /// Gives the child the memory for a job on so many encoding threads.
+    ///
+    /// # Errors
+    /// The child is gone, or the system does not let its parent do that.
+    pub(super) fn for_job(child: u32, threads: NonZeroUsize) -> io::Result<Self> {
+        let child = i32::try_from(child).ok().and_then(Pid::from_raw);
+        let threads = threads.get() as u64;
+        let allowance = Self {
+            child: child.ok_or(io::ErrorKind::InvalidInput)?,
+            threads,
+            cpu_seconds: 0,
+        };
+        let data_bytes = THREAD_DATA_BYTES.saturating_mul(threads).saturating_add(DATA_BYTES);
+        allowance.set(Resource::Data, data_bytes)?;
+        Ok(allowance)
+    }
+
+    /// Gives it the processor time that belongs to so much time of work.
+    ///
+    /// # Errors
+    /// As with [`for_job`](Self::for_job).
+    pub(super) fn work(&mut self, work: Duration) -> io::Result<()> {
+        // One thread decodes beside those that encode.
+        let seconds = work.as_secs().saturating_mul(self.threads.saturating_add(1));
+        if seconds < self.cpu_seconds.saturating_add(CPU_STEP_SECONDS) {
+            return Ok(());
+        }
+        self.set(Resource::Cpu, seconds)?;
+        self.cpu_seconds = seconds;
+        Ok(())
+    }
+
+    fn set(&self, resource: Resource, most: u64) -> io::Result<()> {
+        // The child has this process's own upper limit, and only root could raise that.
+        let maximum = getrlimit(resource).maximum;
+        let current = Some(maximum.map_or(most, |maximum| maximum.min(most)));
+        prlimit(Some(self.child), resource, Rlimit { current, maximum })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn more_audio_and_more_bytes_may_take_longer_up_to_the_limit() {
+        let clock = Clock::new(Limits::default(), 0);
+        assert_eq!(clock.allowed(Duration::ZERO), OPENING);
+        assert_eq!(clock.allowed(3 * HOUR), OPENING + HOUR);
+        assert_eq!(clock.allowed(12 * HOUR), Limits::default().time);
+        assert_eq!(clock.allowed(Duration::MAX), Limits::default().time);
+        let large = Clock::new(Limits::default(), 10 << 30);
+        assert_eq!(large.allowed(Duration::ZERO), OPENING + Duration::from_secs(640));
+    }
+
+    #[test]
+    fn a_child_that_does_nothing_for_a_minute_is_given_up() {
+        let mut clock = Clock::new(Limits::default(), 10 << 30);
+        clock.worked = OPENING;
+        assert_eq!(clock.verdict(HOUR), None);
+        clock.worked += Duration::from_secs(1);
+        assert_eq!(clock.verdict(HOUR), Some(Verdict::TimeLimit { limit: SILENCE }));
+        clock.heard();
+        assert_eq!(clock.verdict(HOUR), None);
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_is_not_counted() {
+        let mut clock = Clock::new(Limits::default(), 0);
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(5)) else {
+            return;
+        };
+        clock.mark = long_ago;
+        clock.lap();
+        assert_eq!(clock.worked, LONGEST_LAP);
+    }
+}

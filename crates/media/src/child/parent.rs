@@ -1,0 +1,253 @@
+//! A child as its parent holds it.
+
+use std::io::{self, ErrorKind, Read as _, Write};
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use super::conversation::{Broken, Conversation, TICK};
+use super::limits::Allowance;
+use super::protocol::{self, HEADER_BYTES, Kind, Ready};
+use super::{ARGUMENT, Layer, starter};
+use crate::{ConvertError, Converted, Progress, Settings, Source, Verdict};
+
+/// How long a child may take to get ready, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a child executes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program(PathBuf);
+
+impl Program {
+    /// The program that asks, even when its file was replaced or deleted meanwhile. Its `main` must begin with
+    /// [`run_if_child`](super::run_if_child).
+    pub fn this() -> Self {
+        Self(PathBuf::from("/proc/self/exe"))
+    }
+
+    /// Another program of the same build whose `main` begins so.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self::this()
+    }
+}
+
+/// A process that is locked down and waits for its one conversion. It is killed when this is dropped, and dies with its
+/// parent.
+#[derive(Debug)]
+pub struct Child {
+    process: process::Child,
+    socket: UnixStream,
+    /// What its kernel lacks, once it has said that it is ready.
+    missing: Option<Vec<Layer>>,
+}
+
+impl Child {
+    /// Starts a child, which gets ready by itself meanwhile.
+    ///
+    /// # Errors
+    /// The system gives no process or no socket.
+    pub fn start(program: &Program) -> io::Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        socket.set_read_timeout(Some(TICK))?;
+        socket.set_write_timeout(Some(TICK))?;
+        let mut command = Command::new(&program.0);
+        command
+            .arg0("mp3-conversion")
+            .arg(ARGUMENT)
+            .env_clear()
+            // Signals from a terminal are for the parent, which ends the child when it is time.
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(Self {
+            process: starter::spawn(command)?,
+            socket,
+            missing: None,
+        })
+    }
+
+    /// Waits until the child is locked down: milliseconds, mostly for its libraries. Gives the layers of the lock-down that
+    /// its kernel lacks.
+    ///
+    /// # Errors
+    /// It ended, or said something else, or nothing for half a minute.
+    pub fn wait_until_ready(&mut self) -> io::Result<&[Layer]> {
+        let missing = match self.missing.take() {
+            Some(missing) => missing,
+            None => self.hear_ready()?,
+        };
+        Ok(self.missing.insert(missing))
+    }
+
+    fn hear_ready(&self) -> io::Result<Vec<Layer>> {
+        let until = Instant::now() + PATIENCE;
+        let mut header = [0; HEADER_BYTES];
+        self.fill(&mut header, until)?;
+        let nonsense = || io::Error::new(ErrorKind::InvalidData, "the child is not of this program");
+        let (kind, length) = protocol::parse_header(header).ok_or_else(nonsense)?;
+        if kind != Kind::Ready {
+            return Err(nonsense());
+        }
+        let mut payload = vec![0; length];
+        self.fill(&mut payload, until)?;
+        let ready: Ready = protocol::decode(&payload).ok_or_else(nonsense)?;
+        if ready.version != protocol::VERSION {
+            return Err(nonsense());
+        }
+        Ok(ready.missing)
+    }
+
+    /// The child's process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether the child still waits, as far as is known.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// [`convert`](crate::convert), inside this child, which is gone afterwards.
+    ///
+    /// `source`, `sink` and `progress` stay in this process and are used by this thread. `progress` is called whenever the
+    /// child says something, and at least every 100 ms; `Break` kills the child. While `source` or `sink` block, nothing
+    /// else is looked at.
+    ///
+    /// # Errors
+    /// As [`convert`](crate::convert). A child that crashes, or needs more memory than it may have, ends in
+    /// [`Verdict::Crashed`]: the same file would do the same again. One that could not be started, or was killed from
+    /// outside, is trouble of ours: [`ConvertError::Internal`].
+    ///
+    /// # Panics
+    /// Only when `source`, `sink` or `progress` panic; the child is killed then.
+    pub fn convert(
+        mut self,
+        source: Source,
+        sink: &mut dyn Write,
+        settings: &Settings,
+        progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<Converted, ConvertError> {
+        settings.check()?;
+        self.wait_until_ready()
+            .map_err(|error| ConvertError::internal("starting the child", error))?;
+        let threads = settings.threads.or_else(|| available_parallelism().ok());
+        let threads = threads.unwrap_or(NonZeroUsize::MIN);
+        let allowance = Allowance::for_job(self.process.id(), threads)
+            .map_err(|error| ConvertError::internal("limiting the child", error))?;
+        let conversation =
+            Conversation::new(&self.socket, source, sink, settings.limits, progress).map_err(ConvertError::Read)?;
+        // The child cannot see what its control group allows.
+        let settings = Settings {
+            threads: Some(threads),
+            ..settings.clone()
+        };
+        match conversation.run(settings, allowance) {
+            Ok(converted) => Ok(converted),
+            Err(Broken::Known(error)) => Err(error),
+            Err(Broken::Nonsense(what)) => {
+                tracing::warn!(what, "the child broke the protocol");
+                Err(Verdict::Crashed.into())
+            }
+            Err(Broken::Gone { allowed }) => Err(self.epitaph(allowed)),
+        }
+    }
+
+    /// What it means that the child is gone.
+    fn epitaph(&mut self, allowed: Duration) -> ConvertError {
+        match self.end() {
+            Ok(status) => verdict_on(status, allowed),
+            Err(error) => ConvertError::internal("waiting for the child", error),
+        }
+    }
+
+    /// Kills the child, if it lives, and waits for its end. How it had ended before stays known.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        self.process.kill()?;
+        self.process.wait()
+    }
+
+    fn fill(&self, buffer: &mut [u8], until: Instant) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match (&self.socket).read(&mut buffer[filled..]) {
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        ErrorKind::UnexpectedEof,
+                        "the child ended before it was ready",
+                    ));
+                }
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if Instant::now() > until {
+                        return Err(io::Error::new(ErrorKind::TimedOut, "the child does not get ready"));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::warn!(%error, "cannot end a child");
+        }
+    }
+}
+
+/// What it means that a child ended like this in the middle of a conversion.
+fn verdict_on(status: ExitStatus, allowed: Duration) -> ConvertError {
+    /// Signals that the child's own doing does not send: from the kernel for want of memory on the machine, from an
+    /// operator, from a disk that does not give the program's pages.
+    const FROM_OUTSIDE: [i32; 5] = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGBUS];
+    match status.signal() {
+        Some(signal) if FROM_OUTSIDE.contains(&signal) => {
+            ConvertError::internal("converting in the child", format!("it ended from outside: {status}"))
+        }
+        Some(libc::SIGXCPU) => Verdict::TimeLimit { limit: allowed }.into(),
+        _ => {
+            tracing::warn!(%status, "the child crashed");
+            Verdict::Crashed.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_the_files_fault_and_a_kill_is_not() {
+        let of = |raw| verdict_on(ExitStatus::from_raw(raw), TICK);
+        for signal in [libc::SIGSEGV, libc::SIGABRT, libc::SIGILL, libc::SIGFPE, libc::SIGSYS] {
+            assert!(
+                matches!(of(signal), ConvertError::Verdict(Verdict::Crashed)),
+                "{signal}"
+            );
+        }
+        for code in [0, 101] {
+            assert!(matches!(of(code << 8), ConvertError::Verdict(Verdict::Crashed)));
+        }
+        for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGBUS] {
+            assert!(matches!(of(signal), ConvertError::Internal { .. }), "{signal}");
+        }
+        let limit = Verdict::TimeLimit { limit: TICK };
+        assert!(matches!(of(libc::SIGXCPU), ConvertError::Verdict(verdict) if verdict == limit));
+    }
+}

@@ -83,7 +83,7 @@ impl Input {
         let opened = opened.and_then(|mut demuxer| {
             let plan = Planner { layout, length };
             reader.follow(plan.of(&demuxer, |stream| is_audio(stream)));
-            if !plan.is_indexed(&demuxer) || !is_known(&demuxer) {
+            if !plan.is_known(&demuxer) {
                 raw::probe_streams(&mut demuxer)?;
             }
             Ok(demuxer)
@@ -278,6 +278,24 @@ impl Planner {
         self.length.is_some() && (is_whole_mov || format.name() == AVI)
     }
 
+    /// Whether the container's header tells all that is needed to choose and decode an audio stream, so that nobody needs to
+    /// look into the data.
+    fn is_known(&self, demuxer: &ff::format::context::Input) -> bool {
+        let is_indexed = self.is_indexed(demuxer);
+        let is_fragmented = demuxer.format().name() == MOV && self.layout == Layout::Fragmented;
+        let mut audio = demuxer.streams().filter(is_audio);
+        match (audio.next(), audio.next()) {
+            (None, _) => is_indexed,
+            (Some(stream), None) => {
+                let id = stream.parameters().id();
+                let is_complete = raw::sample_rate_hz(&stream) > 0 && raw::channels(&stream) > 0;
+                (is_indexed || is_fragmented) && id != ff::codec::Id::None && is_complete
+            }
+            // Between several, the number of channels decides, on which containers can be wrong.
+            (Some(_), Some(_)) => false,
+        }
+    }
+
     /// What must be read of the file for the streams that are wanted. None where that may be anything.
     fn of(&self, demuxer: &ff::format::context::Input, wanted: impl Fn(&Stream<'_>) -> bool) -> Option<Plan> {
         if !self.is_indexed(demuxer) {
@@ -336,17 +354,6 @@ impl ExactSizeIterator for Places<'_> {}
 
 fn is_audio(stream: &Stream<'_>) -> bool {
     stream.parameters().medium() == ff::media::Type::Audio
-}
-
-/// Whether the container itself tells all that is needed to choose and decode an audio stream.
-fn is_known(demuxer: &ff::format::context::Input) -> bool {
-    let mut audio = demuxer.streams().filter(is_audio);
-    let is_known = |stream: Stream<'_>| {
-        let id = stream.parameters().id();
-        id != ff::codec::Id::None && raw::sample_rate_hz(&stream) > 0 && raw::channels(&stream) > 0
-    };
-    // Between several, the number of channels decides, on which containers can be wrong.
-    audio.next().is_none_or(is_known) && audio.next().is_none()
 }
 
 /// The audio stream that the `ffmpeg` command takes when it is not told: of those the probe met, the default ones first,
@@ -466,5 +473,92 @@ mod tests {
         };
         assert!(knows_the_picture(&[]), "libav probes with the video decoder");
         assert!(!knows_the_picture(&OPTIONS[2..]));
+    }
+
+    /// The data of the audio packets, read with or without knowing what is useless, and how many bytes were fetched.
+    fn audio_packets(bytes: &[u8], sparse: bool) -> (Vec<Vec<u8>>, u64) {
+        ff::log::set_level(ff::log::Level::Quiet);
+        let watch = Watch::new(|_| ControlFlow::Continue(()), Duration::MAX);
+        let reader = Reader::new(Source::seekable(Cursor::new(bytes.to_vec())), watch.clone()).unwrap();
+        let mut demuxer = open_demuxer(reader.clone(), None, &OPTIONS).unwrap();
+        let planner = Planner {
+            layout: Layout::Whole,
+            length: reader.length_bytes(),
+        };
+        if sparse {
+            reader.follow(planner.of(&demuxer, is_audio));
+        }
+        let audio = demuxer.streams().find(is_audio).unwrap().index();
+        for mut stream in demuxer.streams_mut() {
+            if stream.index() != audio {
+                raw::discard(&mut stream);
+            }
+        }
+        let mut packets = Vec::new();
+        let mut packet = ff::Packet::empty();
+        while packet.read(&mut demuxer).is_ok() {
+            if packet.stream() == audio {
+                packets.push(packet.data().unwrap_or_default().to_vec());
+            }
+        }
+        (packets, watch.progress().bytes_read)
+    }
+
+    /// A video whose pictures are worth leaving out.
+    fn video(extension: &str, codec: &str) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("video").with_extension(extension);
+        testkit::media::ffmpeg(
+            &format!(
+                "-f lavfi -i testsrc2=size=640x360:rate=25:duration=3 -f lavfi -i sine=440:duration=3 \
+                 -c:v mjpeg -q:v 5 -pix_fmt yuvj420p -c:a {codec}"
+            ),
+            &path,
+        );
+        fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn an_avi_whose_index_lies_gives_the_packets_that_reading_all_of_it_gives() {
+        let honest = video("avi", "libmp3lame");
+        let (packets, fetched) = audio_packets(&honest, true);
+        assert!(packets == audio_packets(&honest, false).0 && !packets.is_empty());
+        assert!(fetched < honest.len() as u64 / 4, "{fetched} of {}", honest.len());
+        let index = honest.windows(4).rposition(|kind| kind == b"idx1").unwrap() + 8;
+        for lie in [1_u32, 4, 8, 1000, 100_000, u32::MAX] {
+            for field in [8, 12] {
+                for every in [1, 2, 7] {
+                    let mut bytes = honest.clone();
+                    for entry in bytes[index..].chunks_exact_mut(16).skip(3).step_by(every) {
+                        let told = u32::from_le_bytes(entry[field..field + 4].try_into().unwrap());
+                        entry[field..field + 4].copy_from_slice(&told.wrapping_add(lie).to_le_bytes());
+                    }
+                    let same = audio_packets(&bytes, true).0 == audio_packets(&bytes, false).0;
+                    assert!(same, "lie {lie} at {field} in every {every}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_mp4_gives_the_packets_that_reading_all_of_it_gives() {
+        for (extension, codec) in [
+            ("mov", "aac"),
+            ("mov", "pcm_s16le"),
+            ("mp4", "libmp3lame"),
+            ("mov", "ac3"),
+        ] {
+            let bytes = video(extension, codec);
+            let (packets, fetched) = audio_packets(&bytes, true);
+            assert!(
+                packets == audio_packets(&bytes, false).0 && !packets.is_empty(),
+                "{codec}"
+            );
+            assert!(
+                fetched < bytes.len() as u64 / 2,
+                "{codec}: {fetched} of {}",
+                bytes.len()
+            );
+        }
     }
 }

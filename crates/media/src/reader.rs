@@ -142,15 +142,20 @@ impl State {
         if self.position != self.read_until {
             self.run_bytes = 0;
         }
-        let count = match self.useless_until()? {
-            Some(until) => {
-                let count = buffer
-                    .len()
-                    .min(usize::try_from(until - self.position).unwrap_or(usize::MAX));
+        self.prove()?;
+        let within = |until: u64| usize::try_from(until - self.position).unwrap_or(usize::MAX);
+        let count = match self.at() {
+            At::Useless(until) => {
+                let count = buffer.len().min(within(until));
                 buffer[..count].fill(0);
                 count
             }
-            None => self.copy(buffer)?,
+            // Every stretch is entered at its start, where it may be proven useless.
+            At::Needed(until) | At::Unproven(until) => {
+                let most = buffer.len().min(within(until));
+                self.copy(&mut buffer[..most])?
+            }
+            At::Unknown => self.copy(buffer)?,
         };
         self.position += count as u64;
         self.read_until = self.position;
@@ -171,27 +176,27 @@ impl State {
         Ok(count)
     }
 
-    /// The end of the useless stretch at the position, if it is in one.
-    fn useless_until(&mut self) -> Result<Option<u64>, Stop> {
-        let Some(plan) = &mut self.plan else {
-            return Ok(None);
+    fn at(&self) -> At {
+        self.plan.as_ref().map_or(At::Unknown, |plan| plan.at(self.position))
+    }
+
+    /// Compares the index with the file, where a useless stretch begins.
+    fn prove(&mut self) -> Result<(), Stop> {
+        let to_prove = self.plan.as_ref().and_then(|plan| plan.to_prove(self.position));
+        let Some((useless, header_at)) = to_prove else {
+            return Ok(());
         };
-        if let Some((useless, header_at)) = plan.to_prove(self.position) {
-            let position = std::mem::replace(&mut self.position, header_at);
-            let header = self.chunk_header();
-            self.position = position;
-            let header = header?;
-            if let Some(plan) = &mut self.plan
-                && !plan.prove(useless, header)
-            {
-                tracing::debug!(position, "the file is not what its index says");
-                self.plan = None;
-            }
+        let position = std::mem::replace(&mut self.position, header_at);
+        let header = self.chunk_header();
+        self.position = position;
+        let header = header?;
+        if let Some(plan) = &mut self.plan
+            && !plan.prove(useless, header)
+        {
+            tracing::debug!(position, "the file is not what its index says");
+            self.plan = None;
         }
-        Ok(match self.plan.as_ref().map(|plan| plan.at(self.position)) {
-            Some(At::Useless(until)) => Some(until),
-            _ => None,
-        })
+        Ok(())
     }
 
     /// The eight bytes at the position, which is left behind them.
@@ -212,19 +217,20 @@ impl State {
     /// Fetches what is missing at the position, and what is likely wanted after it.
     fn fetch(&mut self) -> Result<(), Stop> {
         let mut wanted = Vec::new();
-        let planned = match &self.plan {
-            Some(plan) if matches!(plan.at(self.position), At::Needed(_)) => {
-                // It is known to be wanted, unless an end is set: so this grows as well.
-                let most = self.planned_bytes.clamp(4 * FIRST_FETCH_BYTES, LARGEST_FETCH_BYTES);
-                plan.ahead(self.position, most, RANGES_AT_ONCE, &mut wanted);
-                true
-            }
-            _ => {
-                let grown = (self.run_bytes / 2).clamp(FIRST_FETCH_BYTES, LARGEST_FETCH_BYTES);
-                wanted.push(self.position..self.position.saturating_add(grown));
-                false
-            }
-        };
+        let at = self.at();
+        let planned = matches!(at, At::Needed(_));
+        if let Some(plan) = self.plan.as_ref().filter(|_| planned) {
+            // It is known to be wanted, unless an end is set: so this grows as well.
+            let most = self.planned_bytes.clamp(4 * FIRST_FETCH_BYTES, LARGEST_FETCH_BYTES);
+            plan.ahead(self.position, most, RANGES_AT_ONCE, &mut wanted);
+        } else {
+            let grown = (self.run_bytes / 2).clamp(FIRST_FETCH_BYTES, LARGEST_FETCH_BYTES);
+            let end = self.position.saturating_add(grown);
+            wanted.push(match at {
+                At::Unproven(until) => self.position..end.min(until),
+                _ => self.position..end,
+            });
+        }
         let mut missing = Vec::new();
         for range in wanted {
             let end = self.length.map_or(range.end, |length| range.end.min(length));

@@ -22,6 +22,8 @@ pub(crate) enum At {
     Needed(u64),
     /// Of no use, up to that position: zeros will do.
     Useless(u64),
+    /// Of no use by the index alone, up to that position.
+    Unproven(u64),
     /// The index says nothing here.
     Unknown,
 }
@@ -96,7 +98,7 @@ impl Plan {
             _ if position < current.end => At::Needed(current.end),
             None => At::Unknown,
             Some((next, _)) if !self.chunks || self.proven.contains(&position) => At::Useless(*next),
-            Some(_) => At::Unknown,
+            Some((next, _)) => At::Unproven(*next),
         }
     }
 
@@ -260,7 +262,7 @@ mod tests {
     fn the_data_of_unwanted_chunks_is_useless_once_its_header_says_so() {
         let mut plan = chunks();
         assert_eq!(plan.at(0), At::Needed(8));
-        assert_eq!(plan.at(8), At::Unknown);
+        assert_eq!(plan.at(8), At::Unproven(20_008));
         let (useless, header_at) = plan.to_prove(8).unwrap();
         assert_eq!((useless.clone(), header_at), (8..20_008, 0));
         assert!(!plan.prove(useless.clone(), header(20_001)));
@@ -269,8 +271,8 @@ mod tests {
         assert_eq!(plan.at(8), At::Useless(20_008));
         assert_eq!(plan.at(20_007), At::Useless(20_008));
         assert_eq!(plan.at(20_008), At::Needed(30_116));
-        assert_eq!(plan.at(30_116), At::Unknown);
-        assert_eq!(plan.at(50_115), At::Unknown);
+        assert_eq!(plan.at(30_116), At::Unproven(50_116));
+        assert_eq!(plan.at(50_115), At::Unproven(50_116));
         assert_eq!(plan.at(50_116), At::Unknown, "a small picture is not worth it");
     }
 

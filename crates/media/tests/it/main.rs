@@ -6,5 +6,6 @@ mod failures;
 mod head;
 mod hostile;
 mod options;
+mod reading;
 mod samples;
 mod support;

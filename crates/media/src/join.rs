@@ -110,3 +110,102 @@ fn unpack(stream: &[u8], unused: usize) -> Result<Vec<Frame>, Broken> {
     }
     Ok(frames)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame at 48 kHz in stereo. The slot is 36 bytes less than the frame, which is 384 at 128 kbit/s.
+    fn frame(kbps: u16, main_data_bytes: usize, content: u8) -> Frame {
+        let lowest = Header::parse([0xff, 0xfb, 0x14, 0]).unwrap();
+        let mut all = std::iter::successors(Some(lowest), |header| header.raised());
+        let header = all.find(|header| header.kbps() == kbps).unwrap();
+        Frame::made_up(header, vec![content; main_data_bytes])
+    }
+
+    fn stream(frames: impl IntoIterator<Item = Frame>) -> Vec<u8> {
+        let mut packer = Packer::default();
+        let mut bytes = Vec::new();
+        for frame in frames {
+            assert!(packer.push(frame, &mut bytes));
+        }
+        packer.finish(&mut bytes);
+        bytes
+    }
+
+    /// Joins two segments, and tells how many frames of each content there are, in order, and of which bitrates.
+    fn joined(first: &[u8], second: &[u8], warm_up_frames: usize) -> (Vec<(u8, usize)>, Vec<u16>) {
+        let mut joiner = Joiner::default();
+        let mut bytes = Vec::new();
+        joiner.push(first, 0, &mut bytes).unwrap();
+        joiner.push(second, warm_up_frames, &mut bytes).unwrap();
+        joiner.finish(&mut bytes);
+        let frames = unpack(&bytes, 0).unwrap();
+        let mut runs: Vec<(u8, usize)> = Vec::new();
+        for frame in &frames {
+            let content = frame.main_data.first().copied().unwrap_or(0);
+            match runs.last_mut() {
+                Some((last, count)) if *last == content => *count += 1,
+                _ => runs.push((content, 1)),
+            }
+        }
+        let mut rates: Vec<u16> = frames.iter().map(|frame| frame.header.kbps()).collect();
+        rates.dedup();
+        (runs, rates)
+    }
+
+    /// The second segment: 98 frames of warm-up that leave as much room as there can be, and 100 that use it all at once.
+    fn hungry(kbps: u16, frame_bytes: usize) -> Vec<u8> {
+        let warm_up = (0..98).map(|_| frame(kbps, 100, 2));
+        stream(
+            warm_up
+                .chain([frame(kbps, frame_bytes + 400, 3)])
+                .chain((0..99).map(|_| frame(kbps, 100, 3))),
+        )
+    }
+
+    #[test]
+    fn streams_change_over_at_the_seam_where_there_is_room() {
+        let first = stream((0..100).map(|_| frame(128, 300, 1)));
+        let (runs, rates) = joined(&first, &hungry(128, 348), 98);
+        assert_eq!((runs, rates), (vec![(1, 100), (3, 100)], vec![128]));
+    }
+
+    #[test]
+    fn without_room_at_the_seam_they_change_over_at_the_last_frame_before_that_has_it() {
+        let full = (0..100).map(|number| {
+            frame(
+                128,
+                if number < 90 {
+                    300
+                } else {
+                    348 + 51 * usize::from(number < 99)
+                },
+                1,
+            )
+        });
+        let (runs, rates) = joined(&stream(full), &hungry(128, 348), 98);
+        assert_eq!((runs, rates), (vec![(1, 90), (2, 10), (3, 100)], vec![128]));
+    }
+
+    #[test]
+    fn without_room_anywhere_a_frame_before_the_seam_is_made_longer() {
+        let full = (0..100).map(|_| frame(128, 348, 1));
+        let (runs, rates) = joined(&stream(full), &hungry(128, 348), 98);
+        assert_eq!((runs, rates), (vec![(1, 100), (3, 100)], vec![128, 320, 128]));
+    }
+
+    #[test]
+    fn at_the_highest_bitrate_what_fits_nowhere_is_left_silent_and_nothing_else() {
+        let full = (0..100).map(|_| frame(320, 924, 1));
+        let (runs, rates) = joined(&stream(full), &hungry(320, 924), 98);
+        assert_eq!((runs, rates), (vec![(1, 100), (0, 1), (3, 99)], vec![320]));
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_off_is_an_error() {
+        let whole = stream((0..10).map(|_| frame(128, 300, 1)));
+        let broken = Joiner::default().push(&whole[..whole.len() - 1], 0, &mut Vec::new());
+        assert_eq!(broken, Err(Broken::NoFrame));
+    }
+}

@@ -191,3 +191,6 @@ impl<'a> Mp3<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,3 +118,131 @@ impl Packer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::Header;
+
+    /// Headers of all kinds of streams, with and without CRC.
+    fn kinds() -> impl Strategy<Value = Vec<Header>> {
+        let kind = (prop::sample::select(vec![3_u8, 2, 0]), 0..2_u8, 0..3_u8, 0..2_u8);
+        let frames = prop::collection::vec((1..15_u8, 0..2_u8), 1..60);
+        (kind, frames).prop_map(|((version, crc, sample_rate, mono), frames)| {
+            let header = |(rate, padding)| {
+                let bytes = [
+                    0xff,
+                    0xe2 | version << 3 | crc,
+                    rate << 4 | sample_rate << 2 | padding << 1,
+                    (2 + mono) << 6,
+                ];
+                Header::parse(bytes).unwrap()
+            };
+            frames.into_iter().map(header).collect()
+        })
+    }
+
+    /// A valid stream of such frames: in each, a share of the main data it could have, as far back as a share of what it could.
+    fn streams() -> impl Strategy<Value = (Vec<Frame>, Vec<u8>)> {
+        let percentages = prop::collection::vec((0..110_usize, 0..130_usize), 60);
+        (kinds(), percentages).prop_map(|(headers, percentages)| {
+            let share = |of: usize, percentage: usize| of * percentage.min(100) / 100;
+            let slots: usize = headers.iter().map(|header| header.slot_bytes()).sum();
+            let mut pool = vec![0xaa; slots];
+            let (mut slot_at, mut end) = (0, 0);
+            let mut frames = Vec::new();
+            for (number, (header, (size, reach))) in headers.into_iter().zip(percentages).enumerate() {
+                let reach = share((slot_at - end).min(header.longest_reach()), reach);
+                let most = (reach + header.slot_bytes()).min(if header.is_mono() { 511 } else { 1000 });
+                let content: Vec<u8> = (0..share(most, size))
+                    .map(|byte| (number * 7 + byte).to_le_bytes()[0])
+                    .collect();
+                let begin = slot_at - reach;
+                pool[begin..begin + content.len()].copy_from_slice(&content);
+                end = begin + content.len();
+                slot_at += header.slot_bytes();
+                let mut frame = Frame::made_up(header, content);
+                frame.set_reach(reach);
+                frames.push(frame);
+            }
+            let mut bytes = Vec::new();
+            let mut rest = pool.as_slice();
+            for frame in &frames {
+                let (slot, behind) = rest.split_at(frame.header.slot_bytes());
+                frame.write_to(&mut bytes);
+                bytes.extend(slot);
+                rest = behind;
+            }
+            (frames, bytes)
+        })
+    }
+
+    fn taken_apart(mut stream: &[u8]) -> Vec<Frame> {
+        let mut unpacker = Unpacker::default();
+        let mut frames = Vec::new();
+        while let Some(header) = Header::at_start(stream) {
+            let (frame, rest) = stream.split_at(header.frame_bytes());
+            frames.push(unpacker.push(frame).unwrap());
+            stream = rest;
+        }
+        assert!(stream.is_empty());
+        frames
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_taken_apart_and_put_together_has_the_same_frames_and_main_data((frames, stream) in streams()) {
+            let apart = taken_apart(&stream);
+            prop_assert_eq!(&apart, &frames);
+            let mut packer = Packer::default();
+            let mut again = Vec::new();
+            for frame in apart {
+                prop_assert!(packer.push(frame, &mut again), "what fitted once fits again");
+            }
+            packer.finish(&mut again);
+            prop_assert_eq!(again.len(), stream.len());
+            for (before, mut after) in frames.into_iter().zip(taken_apart(&again)) {
+                prop_assert!(after.reach() <= before.reach_limit());
+                prop_assert!(after.reach() >= before.reach(), "as early as it may");
+                after.set_reach(before.reach());
+                prop_assert_eq!(before, after);
+            }
+        }
+    }
+
+    fn header(kbps: u16) -> Header {
+        let lowest = Header::parse([0xff, 0xfb, 0x14, 0]).unwrap();
+        let mut all = std::iter::successors(Some(lowest), |header| header.raised());
+        all.find(|header| header.kbps() == kbps).unwrap()
+    }
+
+    #[test]
+    fn a_frame_without_its_main_data_is_told_and_the_next_one_is_good_again() {
+        let mut stream = Vec::new();
+        let mut packer = Packer::default();
+        for length in [100, 400, 300] {
+            assert!(packer.push(Frame::made_up(header(128), vec![7; length]), &mut stream));
+        }
+        packer.finish(&mut stream);
+        let frame = |number: usize| &stream[number * 384..][..384];
+        let mut unpacker = Unpacker::default();
+        assert_eq!(unpacker.push(frame(1)), Err(Broken::NoMainData));
+        assert_eq!(unpacker.push(frame(2)).unwrap().main_data, [7; 300]);
+        assert_eq!(unpacker.push(&frame(0)[..383]), Err(Broken::NoFrame));
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_becomes_silence_of_the_same_length() {
+        let mut packer = Packer::default();
+        let mut stream = Vec::new();
+        let fits: Vec<bool> = [348, 349, 348]
+            .map(|length| packer.push(Frame::made_up(header(128), vec![7; length]), &mut stream))
+            .into();
+        packer.finish(&mut stream);
+        assert_eq!(fits, [true, false, true]);
+        let lengths: Vec<usize> = taken_apart(&stream).iter().map(|frame| frame.main_data.len()).collect();
+        assert_eq!((lengths, stream.len()), (vec![348, 0, 348], 3 * 384));
+    }
+}

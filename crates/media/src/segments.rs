@@ -74,6 +74,8 @@ enum Piece {
 
 #[derive(Default)]
 struct Segment {
+    /// How many of its chunks come before it.
+    warm_up_chunks: usize,
     pieces: VecDeque<Piece>,
     encoded: Option<Result<Encoded, ConvertError>>,
 }
@@ -166,6 +168,7 @@ impl Segments {
             state.append(Piece::Ahead(Arc::clone(&chunk)));
             let warm_up = self.recent.iter().map(|chunk| Piece::Whole(Arc::clone(chunk)));
             state.segments.push_back(Segment {
+                warm_up_chunks: self.recent.len(),
                 pieces: warm_up.collect(),
                 encoded: None,
             });
@@ -312,8 +315,8 @@ impl Shared {
 
     fn work_until_stopped(&self) {
         let alarm = PanicAlarm(self);
-        while let Some(number) = self.claim() {
-            let encoded = self.encode(number).transpose();
+        while let Some((number, warm_up_chunks)) = self.claim() {
+            let encoded = self.encode(number, warm_up_chunks).transpose();
             let mut state = self.lock();
             if let Some(segment) = state.segment(number) {
                 segment.encoded = encoded;
@@ -324,17 +327,17 @@ impl Shared {
         drop(alarm);
     }
 
-    /// The number of a segment to encode. None when there will be none.
-    fn claim(&self) -> Option<usize> {
+    /// The number of a segment to encode, and how many chunks come before it. None when there will be none.
+    fn claim(&self) -> Option<(usize, usize)> {
         let mut state = self.lock();
         loop {
             if state.is_stopped {
                 return None;
             }
             let number = state.unclaimed;
-            if state.segment(number).is_some() {
+            if let Some(warm_up_chunks) = state.segment(number).map(|segment| segment.warm_up_chunks) {
                 state.unclaimed += 1;
-                return Some(number);
+                return Some((number, warm_up_chunks));
             }
             if state.is_complete {
                 return None;
@@ -366,10 +369,9 @@ impl Shared {
     }
 
     /// Encodes a segment. None when all ends early.
-    fn encode(&self, number: usize) -> Result<Option<Encoded>, ConvertError> {
+    fn encode(&self, number: usize, mut warm_up_chunks: usize) -> Result<Option<Encoded>, ConvertError> {
         let mut encoder = Encoder::new(&self.format)?;
         let mut mp3 = Vec::new();
-        let mut warm_up_chunks = if number == 0 { 0 } else { WARM_UP_CHUNKS };
         let warm_up_frames = warm_up_chunks * CHUNK_FRAMES;
         let frame_samples = self.frame_samples();
         let mut begins_empty = self.begins_empty && number > 0;

@@ -6,6 +6,7 @@ mod failures;
 mod head;
 mod hostile;
 mod options;
+mod parallel;
 mod reading;
 mod samples;
 mod support;

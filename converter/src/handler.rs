@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    BlobStore, BlobWriter, Bucket, Claim, Fid, Head, Job, Mp3, NewBlob, Options, PortError, Rate, Reason, ReasonCode,
-    Settlement, Step, Work,
+    BlobStore, BlobWriter, Bucket, Claim, Fid, Head, Job, Mp3, NewBlob, Options, PortError, Position, Rate, Reason,
+    ReasonCode, Settlement, Step, Track, Work,
 };
 use media::{ConvertError, Verdict};
 use runtime::Announcer;
@@ -210,6 +210,12 @@ pub fn media_settings(options: &Options, filename: Option<String>) -> media::Set
         quality: options.quality,
         channels: options.channels,
         sample_rate_hz: options.rate,
+        track: options.track.clone().map(|track| match track {
+            Track::Index(index) => media::Track::Index(index),
+            Track::Language(code) => media::Track::Language(code),
+        }),
+        start: options.start.map(Position::from_beginning),
+        end: options.end.map(Position::from_beginning),
         file_name: filename,
         ..media::Settings::default()
     }

@@ -21,7 +21,9 @@ mod job;
 mod message;
 mod options;
 pub mod ports;
+mod position;
 mod timestamp;
+mod track;
 
 pub use address::{Address, InvalidAddress};
 pub use backend::{BackendUrl, InvalidBackendUrl};
@@ -32,4 +34,6 @@ pub use job::{InvalidState, Job, JobState, Mp3, Reason, ReasonCode, VerdictKind}
 pub use message::{JobMessage, MP3_QUEUE, VIDEO_QUEUE};
 pub use options::{BITRATES_KBPS, InvalidOption, OptionName, Options, Rate, SAMPLE_RATES_HZ};
 pub use ports::*;
+pub use position::{InvalidPosition, Position};
 pub use timestamp::Timestamp;
+pub use track::{InvalidTrack, Track};

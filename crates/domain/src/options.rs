@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::{Position, Track};
 
 /// The MP3 bitrates both parameters and defaults are taken from, in kbit/s.
 ///
@@ -14,6 +17,9 @@ pub const BITRATES_KBPS: [u16; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160,
 ///
 /// Source: ISO/IEC 11172-3 (32 to 48 kHz), ISO/IEC 13818-3 (16 to 24 kHz), and the "MPEG 2.5" extension (8 to 12 kHz).
 pub const SAMPLE_RATES_HZ: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
+/// How a place in the audio is written.
+const POSITION: &str = "seconds such as 90.5, MM:SS or HH:MM:SS.mmm";
 
 /// How the MP3 spends its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,15 @@ pub struct Options {
     /// Sample rate in Hz, one of [`SAMPLE_RATES_HZ`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
+    /// Which audio track.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<Track>,
+    /// Where in the audio the MP3 begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Position>,
+    /// Where in the audio the MP3 ends, after `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Position>,
 }
 
 /// The name of an option, as it is spelt in a form field and after `--` on the command line.
@@ -63,6 +78,12 @@ pub enum OptionName {
     Channels,
     /// `rate`
     Rate,
+    /// `track`
+    Track,
+    /// `start`
+    Start,
+    /// `end`
+    End,
 }
 
 /// The value of a known option cannot be used. The text names the option and what it accepts.
@@ -77,7 +98,16 @@ pub struct InvalidOption {
 
 impl OptionName {
     /// Every option, in the order of `--help`.
-    pub const ALL: [Self; 5] = [Self::Vbr, Self::Bitrate, Self::Quality, Self::Channels, Self::Rate];
+    pub const ALL: [Self; 8] = [
+        Self::Vbr,
+        Self::Bitrate,
+        Self::Quality,
+        Self::Channels,
+        Self::Rate,
+        Self::Track,
+        Self::Start,
+        Self::End,
+    ];
 
     /// The option of that name, if there is one.
     pub fn parse(name: &str) -> Option<Self> {
@@ -92,6 +122,9 @@ impl OptionName {
             Self::Quality => "quality",
             Self::Channels => "channels",
             Self::Rate => "rate",
+            Self::Track => "track",
+            Self::Start => "start",
+            Self::End => "end",
         }
     }
 
@@ -104,7 +137,15 @@ impl OptionName {
             Self::Quality => "0 (best) to 9 (fastest)".to_owned(),
             Self::Channels => "1 (mono) or 2 (stereo)".to_owned(),
             Self::Rate => format!("one of {} Hz", list(&SAMPLE_RATES_HZ)),
+            Self::Track => "a number (0 is the first audio track) or a language such as `deu` or `de`".to_owned(),
+            Self::Start => format!("{POSITION}, before `end`"),
+            Self::End => format!("{POSITION}, after `start`"),
         }
+    }
+
+    /// The value of a text, if the option accepts it.
+    fn value<T: FromStr>(self, text: &str, accepts: impl FnOnce(&T) -> bool) -> Result<T, InvalidOption> {
+        text.parse().ok().filter(accepts).ok_or_else(|| self.invalid())
     }
 
     fn invalid(self) -> InvalidOption {
@@ -125,7 +166,7 @@ impl Options {
     /// Reads options from pairs of name and text; white space around a value does not matter.
     ///
     /// # Errors
-    /// The first value that cannot be used, or `vbr` and `bitrate` together.
+    /// The first value that cannot be used, or those that exclude each other.
     pub fn from_pairs(pairs: &BTreeMap<OptionName, String>) -> Result<Self, InvalidOption> {
         let mut options = Self::default();
         for (name, text) in pairs {
@@ -139,37 +180,30 @@ impl Options {
     /// # Errors
     /// The value is not one the option accepts.
     pub fn set(&mut self, name: OptionName, text: &str) -> Result<(), InvalidOption> {
-        let value: u32 = text.trim().parse().map_err(|_| name.invalid())?;
-        let small = u8::try_from(value).ok();
+        let text = text.trim();
         match name {
-            OptionName::Vbr => self.vbr = Some(small.filter(|v| *v <= 9).ok_or(name.invalid())?),
-            OptionName::Quality => self.quality = Some(small.filter(|q| *q <= 9).ok_or(name.invalid())?),
-            OptionName::Channels => {
-                self.channels = Some(small.filter(|n| matches!(n, 1 | 2)).ok_or(name.invalid())?);
-            }
-            OptionName::Bitrate => {
-                let kbps = BITRATES_KBPS.into_iter().find(|kbps| u32::from(*kbps) == value);
-                self.bitrate = Some(kbps.ok_or(name.invalid())?);
-            }
-            OptionName::Rate => {
-                self.rate = Some(
-                    SAMPLE_RATES_HZ
-                        .into_iter()
-                        .find(|hz| *hz == value)
-                        .ok_or(name.invalid())?,
-                );
-            }
+            OptionName::Vbr => self.vbr = Some(name.value(text, |vbr| *vbr <= 9)?),
+            OptionName::Bitrate => self.bitrate = Some(name.value(text, |kbps| BITRATES_KBPS.contains(kbps))?),
+            OptionName::Quality => self.quality = Some(name.value(text, |quality| *quality <= 9)?),
+            OptionName::Channels => self.channels = Some(name.value(text, |count| matches!(count, 1 | 2))?),
+            OptionName::Rate => self.rate = Some(name.value(text, |hz| SAMPLE_RATES_HZ.contains(hz))?),
+            OptionName::Track => self.track = Some(name.value(text, |_| true)?),
+            OptionName::Start => self.start = Some(name.value(text, |_| true)?),
+            OptionName::End => self.end = Some(name.value(text, |end: &Position| !end.is_beginning())?),
         }
         Ok(())
     }
 
-    /// Checks what no single option shows: `vbr` and `bitrate` exclude each other.
+    /// Checks what no single option shows: `vbr` and `bitrate` exclude each other, and `end` comes after `start`.
     ///
     /// # Errors
-    /// Both are set.
+    /// `vbr` when both are set; `end` when it does not come after `start`.
     pub fn validated(self) -> Result<Self, InvalidOption> {
         if self.vbr.is_some() && self.bitrate.is_some() {
             return Err(OptionName::Vbr.invalid());
+        }
+        if self.end.is_some_and(|end| self.start.is_some_and(|start| end <= start)) {
+            return Err(OptionName::End.invalid());
         }
         Ok(self)
     }
@@ -223,10 +257,41 @@ mod tests {
             ("channels", "3"),
             ("rate", "44.1"),
             ("vbr", ""),
+            ("track", "german"),
+            ("track", "-1"),
+            ("start", "soon"),
+            ("start", "-1"),
+            ("end", "1:60"),
+            ("end", "0"),
         ] {
             let error = read(&[(name, text)]).unwrap_err();
             assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_track_and_an_excerpt_are_read_and_written() {
+        let options = read(&[("track", " DEU "), ("start", "1:02.5"), ("end", "00:02:00")]).unwrap();
+        let json = r#"{"track":"deu","start":62.5,"end":120.0}"#;
+        assert_eq!(serde_json::to_string(&options).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Options>(json).unwrap(), options);
+        assert_eq!(read(&[("track", "0")]).unwrap().track, Some(Track::Index(0)));
+    }
+
+    #[test]
+    fn a_record_from_before_an_option_existed_still_reads() {
+        let options: Options = serde_json::from_str(r#"{"vbr":0}"#).unwrap();
+        assert_eq!(options.vbr, Some(0));
+        assert_eq!((options.track, options.start, options.end), (None, None, None));
+    }
+
+    #[test]
+    fn an_end_that_does_not_come_after_the_start_is_named() {
+        for end in ["30", "29.999", "0:30"] {
+            let error = read(&[("start", "30"), ("end", end)]).unwrap_err();
+            assert_eq!(error.name, OptionName::End);
+        }
+        assert!(read(&[("start", "30"), ("end", "30.001")]).is_ok());
     }
 
     #[test]

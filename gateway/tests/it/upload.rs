@@ -45,11 +45,15 @@ async fn options_are_text_parts_before_or_after_the_file() {
         text("bitrate", "192"),
         file("file", "clip.mp4", b"video"),
         text("channels", " 1 "),
+        text("end", "01:02:03.5"),
+        text("start", "90.25"),
+        text("track", "DEU"),
     ]);
     let answer = gateway.upload(&token, &body).await;
     answer.assert_plain(200, "success!");
     let job = gateway.job(answer.header("x-job-id").unwrap().parse().unwrap()).await;
-    assert_eq!((job.options.bitrate, job.options.channels), (Some(192), Some(1)));
+    let expected = r#"{"bitrate":192,"channels":1,"track":"deu","start":90.25,"end":3723.5}"#;
+    assert_eq!(serde_json::to_string(&job.options).unwrap(), expected);
 }
 
 #[tokio::test]
@@ -75,7 +79,14 @@ async fn a_bad_value_of_a_known_option_is_400_and_names_it() {
     let gateway = Gateway::start().await;
     let token = gateway.login(ADA).await;
     let long = "1".repeat(1_000_000);
-    for (name, value) in [("bitrate", "129"), ("vbr", "best"), ("rate", &*long)] {
+    for (name, value) in [
+        ("bitrate", "129"),
+        ("vbr", "best"),
+        ("rate", &*long),
+        ("track", "german"),
+        ("start", "-1"),
+        ("end", "1:60"),
+    ] {
         for parts in [
             [text(name, value), file("file", "clip.mp4", b"video")],
             [file("file", "clip.mp4", b"video"), text(name, value)],
@@ -85,14 +96,20 @@ async fn a_bad_value_of_a_known_option_is_400_and_names_it() {
             assert!(answer.text().contains(&format!("`{name}`")), "{}", answer.text());
         }
     }
-    let both = [
-        text("vbr", "2"),
-        text("bitrate", "128"),
-        file("file", "clip.mp4", b"video"),
-    ];
-    let answer = gateway.upload(&token, &form(&both)).await;
-    assert_eq!(answer.status, 400);
-    assert!(answer.text().contains("`vbr`"));
+    for (one, other, named) in [
+        (("vbr", "2"), ("bitrate", "128"), "`vbr`"),
+        (("start", "30"), ("end", "0:30"), "value for `end`"),
+        (("end", "5"), ("start", "5.5"), "value for `end`"),
+    ] {
+        let both = [
+            text(one.0, one.1),
+            text(other.0, other.1),
+            file("file", "clip.mp4", b"video"),
+        ];
+        let answer = gateway.upload(&token, &form(&both)).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.text().contains(named), "{}", answer.text());
+    }
     eventually(async || {
         let jobs = gateway.all_jobs().await;
         jobs.iter().all(|job| job.state == JobState::Failed).then_some(())

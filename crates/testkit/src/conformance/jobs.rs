@@ -17,8 +17,8 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use domain::{
-    Address, Claim, Fid, Job, JobId, JobStore, Mp3, NewJob, Options, Reason, ReasonCode, Settlement, Step, Uploaded,
-    Work,
+    Address, Claim, Fid, Job, JobId, JobStore, Mp3, NewJob, Options, Reason, ReasonCode, Settlement, Step, Track,
+    Uploaded, Work,
 };
 
 /// More than half a lease and less than a whole one, whatever the machine is busy with.
@@ -144,6 +144,8 @@ pub fn uploaded() -> Uploaded {
         options: Options {
             bitrate: Some(320),
             rate: Some(48_000),
+            track: Some(Track::Language("deu".to_owned())),
+            start: Some("1:02.345".parse().expect("a position")),
             ..Options::default()
         },
     }

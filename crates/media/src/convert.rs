@@ -7,6 +7,7 @@ use std::time::Duration;
 use ffmpeg_next::frame;
 use serde::{Deserialize, Serialize};
 
+use crate::cut::Cut;
 use crate::encoder::Mp3Format;
 use crate::input::Input;
 use crate::mixer::{Mixer, Shape};
@@ -64,29 +65,37 @@ pub fn convert(
     let watch = Watch::new(progress, settings.limits.time);
     let mut input = Input::open(source, settings, &watch)?;
     let mut sink = Some(sink);
-    let mut track: Option<Track<'_>> = None;
+    let mut encoding: Option<Encoding<'_>> = None;
     let mut frame = frame::Audio::empty();
-    while input.next_frame(&mut frame)? {
-        let Some(shape) = Shape::of(&frame, settings.limits.channels)? else {
+    while !encoding.as_ref().is_some_and(|encoding| encoding.cut.is_over()) && input.next_frame(&mut frame)? {
+        let mut shape = Shape::of(&frame, settings.limits.channels)?;
+        let Some(usable) = shape else {
             input.errors += 1;
             continue;
         };
         if let Some(sink) = sink.take() {
-            let format = Mp3Format::choose(settings, shape.is_mono(), shape.rate_hz);
-            track = Some(Track::begin(format, settings, &watch, sink)?);
+            let format = Mp3Format::choose(settings, usable.is_mono(), usable.rate_hz);
+            let mut begun = Encoding::begin(format, settings, &watch, sink)?;
+            if let Some(position) = input.skip_to(settings.start.unwrap_or_default(), &mut frame)? {
+                begun.cut.jump(position);
+                shape = Shape::of(&frame, settings.limits.channels)?;
+            }
+            encoding = Some(begun);
         }
-        if let Some(track) = &mut track {
-            track.push(&mut frame, shape)?;
+        if let (Some(encoding), Some(shape)) = (&mut encoding, shape) {
+            encoding.push(&mut frame, shape)?;
         }
     }
-    let decoded = track.as_ref().map_or(Duration::ZERO, |track| track.mp3.position());
+    let decoded = encoding
+        .as_ref()
+        .map_or(Duration::ZERO, |encoding| encoding.cut.position());
     if let Some(error) = input.verdict_on(decoded) {
         return Err(error);
     }
-    let Some(track) = track else {
+    let Some(encoding) = encoding else {
         return Err(Verdict::Damaged.into());
     };
-    let mut converted = track.finish()?;
+    let mut converted = encoding.finish()?;
     let progress = watch.progress();
     converted.bytes_read = progress.bytes_read;
     converted.source_bytes = progress.source_bytes;
@@ -95,12 +104,13 @@ pub fn convert(
 }
 
 /// The chosen audio on its way from decoded frames to the sink.
-struct Track<'a> {
+struct Encoding<'a> {
     mixer: Mixer,
+    cut: Cut,
     mp3: Mp3<'a>,
 }
 
-impl<'a> Track<'a> {
+impl<'a> Encoding<'a> {
     fn begin(
         format: Mp3Format,
         settings: &Settings,
@@ -109,16 +119,26 @@ impl<'a> Track<'a> {
     ) -> Result<Self, ConvertError> {
         Ok(Self {
             mixer: Mixer::new(format.mono, format.sample_rate_hz),
+            cut: Cut::new(settings, format.sample_rate_hz),
             mp3: Mp3::begin(format, settings, watch, sink)?,
         })
     }
 
     fn push(&mut self, frame: &mut frame::Audio, shape: Shape) -> Result<(), ConvertError> {
-        self.mixer.push(frame, shape, &mut |block| self.mp3.push(block))
+        let Self { mixer, cut, mp3 } = self;
+        mixer.push(frame, shape, &mut |block| mp3.push(cut.pass(block)))
     }
 
-    fn finish(mut self) -> Result<Converted, ConvertError> {
-        self.mixer.finish(&mut |block| self.mp3.push(block))?;
-        self.mp3.finish()
+    fn finish(self) -> Result<Converted, ConvertError> {
+        let Self {
+            mut mixer,
+            mut cut,
+            mut mp3,
+        } = self;
+        mixer.finish(&mut |block| mp3.push(cut.pass(block)))?;
+        if mp3.position().is_zero() {
+            return Err(Verdict::NothingThere { start: cut.start() }.into());
+        }
+        mp3.finish()
     }
 }

@@ -10,7 +10,7 @@ use crate::boxes::Layout;
 use crate::reader::Reader;
 use crate::sparse::Plan;
 use crate::watch::Watch;
-use crate::{ConvertError, Settings, Source, Verdict, allowed, raw};
+use crate::{ConvertError, Settings, Source, Track, Verdict, allowed, cut, language, raw};
 
 /// libav's buffer. Large ones read the video between the audio of a Flash file along with it.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -40,6 +40,12 @@ const OPTIONS: [(&str, &str); 4] = [
 /// Has the fragments of an MP4 read one by one, as in a stream, instead of all of their indexes first.
 const ONE_BY_ONE: (&str, &str) = ("fflags", "+ignidx");
 
+/// How long before the start of a part decoding begins: what decoders remember of earlier packets is less.
+const LEAD_IN: Duration = Duration::from_secs(1);
+
+/// A start before this is reached by decoding.
+const WORTH_SKIPPING: Duration = Duration::from_secs(4);
+
 /// How libav calls the containers whose index tells where each sample is.
 const MOV: &str = "mov,mp4,m4a,3gp,3g2,mj2";
 const AVI: &str = "avi";
@@ -52,6 +58,8 @@ pub(crate) struct Input {
     watch: Watch,
     start: Vec<u8>,
     seekable: bool,
+    /// Whether timestamps tell the sample, and seeking goes where it is told.
+    has_exact_places: bool,
     draining: bool,
     /// Packets the decoder refused, and frames it could not make.
     pub(crate) errors: u64,
@@ -80,10 +88,10 @@ impl Input {
         let mut options = OPTIONS.to_vec();
         options.extend((layout == Layout::Fragmented).then_some(ONE_BY_ONE));
         let opened = open_demuxer(reader.clone(), settings.extension(), &options);
+        let planner = Planner { layout, length };
         let opened = opened.and_then(|mut demuxer| {
-            let plan = Planner { layout, length };
-            reader.follow(plan.of(&demuxer, |stream| is_audio(stream)));
-            if !plan.is_known(&demuxer) {
+            reader.follow(planner.of(&demuxer, is_audio));
+            if !planner.is_known(&demuxer) {
                 raw::probe_streams(&mut demuxer)?;
             }
             Ok(demuxer)
@@ -108,8 +116,12 @@ impl Input {
             }
             .into());
         }
-        let Some(stream_index) = choose_stream(&demuxer) else {
+        if !demuxer.streams().any(|stream| is_audio(&stream)) {
             return Err(verdict_without_audio(&demuxer, &start).into());
+        }
+        let Some(stream_index) = choose_stream(&demuxer, settings.track.as_ref()) else {
+            let present = audio_tracks(&demuxer);
+            return Err(Verdict::NoSuchTrack { present }.into());
         };
         for mut stream in demuxer.streams_mut() {
             if stream.index() != stream_index {
@@ -130,13 +142,14 @@ impl Input {
             }
             .into());
         }
-        reader.follow(Planner { layout, length }.of(&demuxer, |other| other.index() == stream_index));
+        reader.follow(planner.of(&demuxer, |other| other.index() == stream_index));
         reader.opened();
-        let duration = declared_duration(&demuxer, &stream);
+        let duration = cut::playing_time(settings, declared_duration(&demuxer, &stream));
         if duration.is_some_and(|duration| duration > limits.duration) {
             return Err(Verdict::TooLong { limit: limits.duration }.into());
         }
         watch.update(|progress| progress.duration = duration);
+        let has_exact_places = planner.has_exact_places(&demuxer, &stream);
         let decoder = open_decoder(&stream)?;
         tracing::debug!(
             container = demuxer.format().name(),
@@ -152,9 +165,55 @@ impl Input {
             watch: watch.clone(),
             start,
             seekable,
+            has_exact_places,
             draining: false,
             errors: 0,
         })
+    }
+
+    /// Goes on shortly before `target`, where the container can tell exactly where that is: the frames that follow are
+    /// from the position in the audio that is returned, and the next one is in `first`, which is empty at the end of the
+    /// audio. Elsewhere it changes nothing, and returns None.
+    ///
+    /// To be called with the first frame in `first`.
+    ///
+    /// # Errors
+    /// The source cannot be read, or a cancel.
+    pub(crate) fn skip_to(
+        &mut self,
+        target: Duration,
+        first: &mut ff::frame::Audio,
+    ) -> Result<Option<Duration>, ConvertError> {
+        let Some(origin) = first
+            .timestamp()
+            .filter(|_| self.has_exact_places && target >= WORTH_SKIPPING)
+        else {
+            return Ok(None);
+        };
+        let Some(stream) = self.demuxer.stream(self.stream_index) else {
+            return Ok(None);
+        };
+        let time_base = (stream.time_base().numerator(), stream.time_base().denominator());
+        let wanted = i64::try_from((target - LEAD_IN).as_micros()).unwrap_or(i64::MAX);
+        let wanted = ff::rescale::Rescale::rescale(&wanted, (1, 1_000_000), time_base).saturating_add(origin);
+        let went = raw::seek(&mut self.demuxer, self.stream_index, wanted);
+        self.watch.check()?;
+        if let Err(error) = went {
+            tracing::debug!(%error, "the source cannot be skipped");
+            return Ok(None);
+        }
+        self.decoder.flush();
+        self.draining = false;
+        if !self.next_frame(first)? {
+            // Behind the end of the audio.
+            return Ok(Some(target));
+        }
+        let position = first.timestamp().and_then(|timestamp| {
+            let scaled = i128::from(timestamp.checked_sub(origin)?) * i128::from(time_base.0) * 1_000_000_000;
+            let nanoseconds = scaled.checked_div(i128::from(time_base.1))?;
+            Some(Duration::from_nanos(u64::try_from(nanoseconds).ok()?))
+        });
+        Ok(Some(position.unwrap_or(target - LEAD_IN)))
     }
 
     /// Decodes the next samples into `frame`. False at the end of the audio.
@@ -296,6 +355,21 @@ impl Planner {
         }
     }
 
+    /// Whether a timestamp of this stream tells the very sample, and libav finds the place of one without reading on.
+    fn has_exact_places(&self, demuxer: &ff::format::context::Input, stream: &Stream<'_>) -> bool {
+        let (time_base, rate_hz) = (stream.time_base(), raw::sample_rate_hz(stream));
+        let units = u32::try_from(time_base.denominator()).unwrap_or(0);
+        let is_exact = time_base.numerator() == 1
+            && (rate_hz.checked_rem(units) == Some(0) || units.checked_rem(rate_hz) == Some(0));
+        let format = demuxer.format();
+        let is_found = match format.name() {
+            MOV => self.is_indexed(demuxer),
+            "wav" | "w64" | "aiff" => self.length.is_some() && stream.parameters().id().name().starts_with("pcm_"),
+            _ => false,
+        };
+        is_exact && is_found
+    }
+
     /// What must be read of the file for the streams that are wanted. None where that may be anything.
     fn of(&self, demuxer: &ff::format::context::Input, wanted: impl Fn(&Stream<'_>) -> bool) -> Option<Plan> {
         if !self.is_indexed(demuxer) {
@@ -356,12 +430,19 @@ fn is_audio(stream: &Stream<'_>) -> bool {
     stream.parameters().medium() == ff::media::Type::Audio
 }
 
-/// The audio stream that the `ffmpeg` command takes when it is not told: of those the probe met, the default ones first,
-/// then the one with the most channels, then the first.
-fn choose_stream(demuxer: &ff::format::context::Input) -> Option<usize> {
+/// The audio stream that was asked for. Where several are meant: the one that the `ffmpeg` command takes when it is not
+/// told, which is, of those the probe met, the default ones first, then the one with the most channels, then the first.
+fn choose_stream(demuxer: &ff::format::context::Input, track: Option<&Track>) -> Option<usize> {
     let mut best: Option<(u64, usize)> = None;
-    for stream in demuxer.streams() {
-        if !is_audio(&stream) {
+    for (number, stream) in (0..).zip(demuxer.streams().filter(is_audio)) {
+        let is_meant = match track {
+            None => true,
+            Some(Track::Index(wanted)) => number == *wanted,
+            Some(Track::Language(wanted)) => {
+                language::code(wanted).is_some_and(|code| language_of(&stream) == Some(code))
+            }
+        };
+        if !is_meant {
             continue;
         }
         // Source: open_output_file in fftools/ffmpeg_opt.c of FFmpeg 5.1.
@@ -373,6 +454,25 @@ fn choose_stream(demuxer: &ff::format::context::Input) -> Option<usize> {
         }
     }
     best.map(|(_, index)| index)
+}
+
+/// The audio tracks of a file, for people.
+fn audio_tracks(demuxer: &ff::format::context::Input) -> String {
+    let tracks = demuxer.streams().filter(is_audio).enumerate();
+    let names = tracks.map(|(number, stream)| match language_of(&stream) {
+        Some(code) => format!("{number} ({})", String::from_utf8_lossy(&code)),
+        None => number.to_string(),
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The language of a stream, where the container tells it.
+fn language_of(stream: &Stream<'_>) -> Option<[u8; 3]> {
+    let description = raw::stream_description(stream);
+    let (_, name) = description
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(b"language"))?;
+    language::code(str::from_utf8(name).ok()?)
 }
 
 /// Whether the probe met packets of this stream, or the index knows of some.

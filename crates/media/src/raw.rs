@@ -5,7 +5,7 @@
               has no 56 kbit/s"
 )]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::ptr;
 
 use ffmpeg_next as ff;
@@ -52,6 +52,27 @@ pub(crate) fn probe_streams(demuxer: &mut Input) -> Result<(), ff::Error> {
     Ok(())
 }
 
+/// Goes to the last place at or before a timestamp of this stream where it can be decoded from.
+///
+/// # Errors
+/// The container cannot.
+pub(crate) fn seek(demuxer: &mut Input, stream_index: usize, timestamp: i64) -> Result<(), ff::Error> {
+    let stream_index = i32::try_from(stream_index).map_err(|_| ff::Error::InvalidData)?;
+    // SAFETY: the context is valid, and borrowed mutably; libav checks the number of the stream.
+    let answer = unsafe {
+        ff::ffi::av_seek_frame(
+            demuxer.as_mut_ptr(),
+            stream_index,
+            timestamp,
+            ff::ffi::AVSEEK_FLAG_BACKWARD,
+        )
+    };
+    if answer < 0 {
+        return Err(ff::Error::from(answer));
+    }
+    Ok(())
+}
+
 /// How many places the container's index has for this stream.
 pub(crate) fn index_length(stream: &Stream<'_>) -> usize {
     // SAFETY: the stream lives as long as its context, which `stream` borrows; the call only reads.
@@ -68,6 +89,50 @@ pub(crate) fn index_place(stream: &Stream<'_>, number: usize) -> Option<(u64, u3
         (entry.pos, entry.size())
     };
     Some((u64::try_from(position).ok()?, u32::try_from(size).ok()?))
+}
+
+/// A container's own description of itself: keys and values as they are in the file, of any bytes.
+pub(crate) fn description(demuxer: &Input) -> Vec<(Vec<u8>, Vec<u8>)> {
+    // SAFETY: the dictionary belongs to the context, which `demuxer` borrows.
+    unsafe { entries((*demuxer.as_ptr()).metadata) }
+}
+
+/// A stream's description, as above.
+pub(crate) fn stream_description(stream: &Stream<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    // SAFETY: the dictionary belongs to the stream, which lives as long as its context, which `stream` borrows.
+    unsafe { entries((*stream.as_ptr()).metadata) }
+}
+
+/// Copies a dictionary.
+///
+/// # Safety
+/// It is null, or valid and not changed meanwhile.
+unsafe fn entries(dictionary: *const ff::ffi::AVDictionary) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut entry = ptr::null_mut();
+    loop {
+        // SAFETY: an empty key with this flag gives one entry after the other, beginning with the one after null. An
+        // entry's strings are valid as long as the dictionary is.
+        unsafe {
+            entry = ff::ffi::av_dict_get(dictionary, c"".as_ptr(), entry, ff::ffi::AV_DICT_IGNORE_SUFFIX);
+            let Some(strings) = entry.as_ref() else {
+                return found;
+            };
+            let copy = |string| CStr::from_ptr(string).to_bytes().to_vec();
+            found.push((copy(strings.key), copy(strings.value)));
+        }
+    }
+}
+
+/// The picture that is attached to a file as this stream, as the file holds it. None for other streams.
+pub(crate) fn attached_picture<'a>(stream: &'a Stream<'_>) -> Option<&'a [u8]> {
+    // SAFETY: the packet belongs to the stream, which lives as long as its context, which `stream` borrows; its data is
+    // null or as long as it says.
+    unsafe {
+        let packet = &(*stream.as_ptr()).attached_pic;
+        let length = usize::try_from(packet.size).ok()?;
+        (!packet.data.is_null()).then(|| std::slice::from_raw_parts(packet.data, length))
+    }
 }
 
 /// Makes the demuxer skip the stream's data, where the container allows without reading it.

@@ -10,3 +10,4 @@ mod parallel;
 mod reading;
 mod samples;
 mod support;
+mod tracks;

@@ -1,7 +1,7 @@
 # `make` alone lists what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help run demo test check lint stack stack-down newcomer-test bench
+.PHONY: help run demo test check lint stack stack-down newcomer-test bench fuzz-media
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,11 @@ stack-down: ## Stop what `make stack` started
 newcomer-test: ## Prove the two README commands in a bare Debian 12
 	@scripts/newcomer-test.sh
 
-bench: ## Measure: the peaks of memory while 1 GiB is uploaded, converted and downloaded
+bench: ## Measure speed and memory against the ffmpeg command; SECTIONS= chooses, `services` and `flat` take minutes
 	@scripts/setup.sh test
 	@cargo build --locked --release --workspace --bins
-	@scripts/bench.sh
+	@scripts/bench.sh $(SECTIONS)
+
+fuzz-media: ## Convert 5,000 damaged files in the sandboxed child; MUTATIONS= and SEED= choose
+	@scripts/setup.sh test
+	cargo test --locked --release --package media --test mutated -- --mutations=$(or $(MUTATIONS),5000) --seed=$(or $(SEED),1)

@@ -316,7 +316,7 @@ pub(crate) fn mend_checksums(data: &mut [u8]) {
     let pages = units(data);
     for page in pages {
         let bytes = &mut data[page.range];
-        if !bytes.starts_with(b"OggS") {
+        if !bytes.starts_with(b"OggS") || bytes.len() < 27 {
             continue;
         }
         bytes[22..26].fill(0);

@@ -1,5 +1,6 @@
 //! What the converter does with a claimed job.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use runtime::Announcer;
 use runtime::worker::{Context, Ending, Handler, Outcome};
 
 use crate::bridge::{self, Conversion};
+use crate::children::Children;
 
 /// What becomes of a video whose MP3 is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -41,6 +43,8 @@ const RETRY_DELAYS: [Duration; 11] = [
 /// Converts claimed videos.
 pub struct ConvertHandler {
     blobs: Arc<dyn BlobStore>,
+    children: Children,
+    threads: NonZeroUsize,
     announcer: Announcer,
     delete_source: DeleteSource,
 }
@@ -69,10 +73,19 @@ impl From<ConvertError> for Stop {
 }
 
 impl ConvertHandler {
-    /// A handler that keeps its files in `blobs` and tells `announcer` about finished MP3s.
-    pub fn new(blobs: Arc<dyn BlobStore>, announcer: Announcer, delete_source: DeleteSource) -> Self {
+    /// A handler that keeps its files in `blobs`, converts in `children` on so many threads, and tells `announcer` about
+    /// finished MP3s.
+    pub fn new(
+        blobs: Arc<dyn BlobStore>,
+        children: Children,
+        threads: NonZeroUsize,
+        announcer: Announcer,
+        delete_source: DeleteSource,
+    ) -> Self {
         Self {
             blobs,
+            children,
+            threads,
             announcer,
             delete_source,
         }
@@ -91,10 +104,15 @@ impl ConvertHandler {
             filename: job.mp3_filename(),
         };
         let mut writer = self.blobs.put(Bucket::Mp3s, mp3).await?;
+        let settings = media::Settings {
+            threads: Some(self.threads),
+            ..media_settings(&job.options, job.filename.clone())
+        };
         let conversion = bridge::start(
+            self.children.clone(),
             Arc::clone(&self.blobs),
             &video,
-            media_settings(&job.options, job.filename.clone()),
+            settings,
             context.cancelled(),
         );
         match pump(conversion, &mut *writer, context).await {

@@ -1,12 +1,14 @@
 //! The converter service: takes videos from the queue, puts MP3s into the store, and says so on the next queue.
 //!
 //! ```text
-//! claim -> BlobStore.read(video) at need -> media::convert on a thread of its own -> BlobStore.put(mp3)
+//! claim -> BlobStore.read(video) at need -> media::convert in a child process -> BlobStore.put(mp3)
 //!       -> job done -> publish "mp3"
 //! ```
 
 mod bridge;
+mod children;
 mod handler;
+mod reader;
 mod settings;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use runtime::probes::Readiness;
 use runtime::worker::Worker;
 use runtime::{Announcer, Lifecycle};
 
+pub use children::Children;
 pub use handler::{ConvertHandler, DeleteSource, media_settings};
 pub use settings::{ConversionSettings, Settings};
 
@@ -29,6 +32,8 @@ pub struct Converter {
     pub jobs: Arc<dyn JobStore>,
     /// Who wakes it, and whom it wakes.
     pub queue: Arc<dyn Queue>,
+    /// Where it converts.
+    pub children: Children,
     /// The name of the queue that carries uploaded videos.
     pub video_queue: String,
     /// The name of the queue that carries finished MP3s.
@@ -46,7 +51,13 @@ impl Converter {
             queue_name: self.mp3_queue,
             announcement: Announcement::Mp3,
         };
-        let handler = ConvertHandler::new(self.blobs, announcer.clone(), self.settings.delete_source);
+        let handler = ConvertHandler::new(
+            self.blobs,
+            self.children.clone(),
+            self.settings.threads_of_a_job(),
+            announcer.clone(),
+            self.settings.delete_source,
+        );
         let worker = Worker {
             jobs: self.jobs,
             queue: self.queue,
@@ -54,6 +65,16 @@ impl Converter {
             handler: Arc::new(handler),
             slots: self.settings.jobs,
         };
+        self.children.prepare();
+        let children = self.children;
+        let stopping = life.stopping();
+        life.spawn(async move {
+            stopping.cancelled().await;
+            let closed = tokio::task::spawn_blocking(move || children.close()).await;
+            if let Err(error) = closed {
+                tracing::warn!(%error, "cannot end the children that wait");
+            }
+        });
         let metrics = metrics.clone();
         life.spawn(announcer.run(life.clone()));
         let worker_life = life.clone();
@@ -63,7 +84,7 @@ impl Converter {
     /// Of use unless the job store is away.
     pub fn readiness(&self) -> Readiness {
         let (jobs, blobs, queue) = (Arc::clone(&self.jobs), Arc::clone(&self.blobs), Arc::clone(&self.queue));
-        Readiness::new()
+        let readiness = Readiness::new()
             .requires("job store", move || {
                 let jobs = Arc::clone(&jobs);
                 async move { jobs.ping().await }
@@ -75,6 +96,7 @@ impl Converter {
             .degraded_by("broker", move || {
                 let queue = Arc::clone(&queue);
                 async move { queue.ping().await }
-            })
+            });
+        self.children.add_to(readiness)
     }
 }

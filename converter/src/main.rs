@@ -3,15 +3,20 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use converter::{Converter, Settings};
+use converter::{Children, Converter, Settings};
 use runtime::metrics::Metrics;
 use runtime::{Lifecycle, settings, telemetry};
 
 /// How long a conversion may go on after SIGTERM before it is given back.
 const GRACE: Duration = Duration::from_secs(60);
 
+fn main() -> ExitCode {
+    media::child::run_if_child();
+    run()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     runtime::install_tls_provider();
     let settings: Settings = settings::parse();
     telemetry::init(settings.operations.log_format);
@@ -31,6 +36,7 @@ fn connect(settings: &Settings) -> Result<Converter, adapters::ConnectError> {
         blobs: adapters::blobs::connect(settings.backends.blobs.server())?,
         jobs: adapters::jobs::connect(settings.backends.jobs.server())?,
         queue: adapters::queue::connect(settings.backends.broker())?,
+        children: Children::new(&settings.conversion),
         video_queue: settings.video_queue.clone(),
         mp3_queue: settings.mp3_queue.clone(),
         settings: settings.conversion.clone(),

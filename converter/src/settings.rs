@@ -1,6 +1,10 @@
 //! The converter's settings.
 
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
 use clap::{Args, Parser};
+use media::child::Program;
 use runtime::settings::{Backends, Operations};
 
 use crate::DeleteSource;
@@ -32,7 +36,22 @@ pub struct ConversionSettings {
     /// How many videos are converted at a time.
     #[arg(long = "converter-jobs", env = "CONVERTER_JOBS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
+    /// How many threads encode one video; by default what this machine or its control group allows, shared by the jobs.
+    #[arg(long = "converter-threads", env = "CONVERTER_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: Option<u16>,
     /// What becomes of a video whose MP3 is done.
     #[arg(long, env, value_enum, default_value = "never")]
     pub delete_source: DeleteSource,
+    /// What the processes that convert execute: this program.
+    #[arg(skip)]
+    pub program: Program,
+}
+
+impl ConversionSettings {
+    /// How many threads encode one video: what is set, else its share of what this process may use.
+    pub(crate) fn threads_of_a_job(&self) -> NonZeroUsize {
+        let share = || available_parallelism().map_or(1, NonZeroUsize::get) / usize::from(self.jobs.max(1));
+        let threads = self.threads.map_or_else(share, usize::from);
+        NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN)
+    }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use converter::{ConversionSettings, Converter, DeleteSource};
+use ::media::child::Program;
+use converter::{Children, ConversionSettings, Converter, DeleteSource};
 use domain::{
     Address, BlobOwner, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob, Options, Queue, Rate, ReasonCode,
     Reference, Step, Uploaded, Work,
@@ -42,13 +43,20 @@ impl Bench {
     }
 
     fn start(&self, delete_source: DeleteSource) {
+        let settings = ConversionSettings {
+            jobs: 2,
+            threads: None,
+            delete_source,
+            program: Program::at(env!("CARGO_BIN_EXE_converter")),
+        };
         let converter = Converter {
             blobs: Arc::clone(&self.blobs),
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),
+            children: Children::new(&settings),
             video_queue: domain::VIDEO_QUEUE.to_owned(),
             mp3_queue: domain::MP3_QUEUE.to_owned(),
-            settings: ConversionSettings { jobs: 2, delete_source },
+            settings,
         };
         converter.start(&self.life, &Metrics::default());
     }
@@ -135,9 +143,10 @@ async fn an_uploaded_video_becomes_an_mp3_of_its_owner() {
     // The stored bytes are what the engine makes of the same file on the command line, first frame included.
     let mut direct = Vec::new();
     let source = ::media::Source::seekable(std::fs::File::open(media::sample("mp4-h264-aac")).unwrap());
-    let settings = converter::media_settings(&Options::default(), None);
+    let settings = converter::media_settings(&Options::default(), Some(format!("{stem}.mp4")));
     let converted = ::media::convert(source, &mut direct, &settings, |_| std::ops::ControlFlow::Continue(())).unwrap();
-    direct[..converted.head.len()].copy_from_slice(&converted.head);
+    let head_at = usize::try_from(converted.head_at).unwrap();
+    direct[head_at..head_at + converted.head.len()].copy_from_slice(&converted.head);
     assert!(bench.bytes_of(mp3.fid).await == direct);
     bench.stop().await;
 }

@@ -249,8 +249,8 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
     fn end(self) -> Result<Converted, Broken> {
         match protocol::decode(&self.frame).ok_or(Broken::Nonsense("an end that cannot be read"))? {
             End::Converted(converted) => {
-                let fits =
-                    converted.size_bytes == self.written_bytes && converted.head.len() as u64 <= self.written_bytes;
+                let fits = converted.size_bytes == self.written_bytes
+                    && converted.head_at.saturating_add(converted.head.len() as u64) <= self.written_bytes;
                 if !fits {
                     return Err(Broken::Nonsense("a result that does not fit the MP3"));
                 }

@@ -1,10 +1,19 @@
 //! The HTTP/1.1 server.
+//!
+//! A request whose end two readers could see in two places lets an attacker smuggle a second one past a proxy (RFC 9112,
+//! 6.3 and 11.2). hyper answers 400 and closes for differing or malformed lengths, folded lines, white space before a
+//! colon, and a last transfer coding other than `chunked`. Of chunks and a length together it takes the chunks, drops
+//! the length before anybody sees it, and closes behind the answer, as RFC 9112 allows; so such a request cannot be
+//! refused here, and nothing that follows it on its connection is read as another. Any other transfer coding than one
+//! `chunked` is refused here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
@@ -86,11 +95,34 @@ fn connection(stream: TcpStream, peer: SocketAddr, router: Router) -> impl Grace
     }
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(peer));
-        router.clone().oneshot(request)
+        let router = router.clone();
+        async move {
+            if has_foreign_coding(request.headers()) {
+                return Ok(foreign_coding());
+            }
+            router.oneshot(request).await
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
+}
+
+/// Whether the body is coded in a way that would be taken for its content, or may be divided otherwise by others.
+fn has_foreign_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some()
+}
+
+fn foreign_coding() -> Response {
+    let close = [(header::CONNECTION, "close")];
+    (
+        StatusCode::NOT_IMPLEMENTED,
+        close,
+        "chunked is the only transfer coding here",
+    )
+        .into_response()
 }

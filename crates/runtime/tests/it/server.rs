@@ -22,6 +22,70 @@ async fn ask(address: std::net::SocketAddr) -> String {
     answer
 }
 
+/// A server that answers with the body it got, and what a client receives that sends these bytes and then waits.
+async fn answers_to(sent: &str) -> String {
+    let router = Router::new().fallback(|body: String| async move { format!("got {body};") });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let life = Lifecycle::new();
+    life.spawn(runtime::http::serve(listener, router, life.clone()));
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let mut received = String::new();
+    let closed = tokio::time::timeout(HANG, stream.read_to_string(&mut received)).await;
+    closed.expect("the connection is never closed").unwrap();
+    received
+}
+
+/// What an attacker would have a proxy in front take for the body of the request before it.
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[tokio::test]
+async fn of_chunks_and_a_length_the_chunks_count_and_the_connection_ends() {
+    for framing in [
+        "Content-Length: 43\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 43",
+        "Content-Length: 43\r\nTransfer-Encoding: chunked\r\nContent-Length: 2",
+        "Content-Length: 43\r\nConnection: keep-alive\r\nTransfer-Encoding: Chunked",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n2\r\nok\r\n0\r\n\r\n{SMUGGLED}");
+        let answers = answers_to(&request).await;
+        assert!(answers.starts_with("HTTP/1.1 200 OK\r\n"), "{framing}: {answers}");
+        assert!(answers.contains("connection: close\r\n"), "{framing}: {answers}");
+        // One answer, and nothing behind it.
+        assert!(answers.ends_with("\r\n\r\ngot ok;"), "{framing}: {answers}");
+    }
+}
+
+#[tokio::test]
+async fn a_framing_of_two_meanings_is_refused_and_the_connection_ends() {
+    for (version, framing, status) in [
+        ("1.1", "Content-Length: 2\r\nContent-Length: 7", 400),
+        ("1.1", "Content-Length: 2, 2", 400),
+        ("1.1", "Content-Length: +2", 400),
+        ("1.1", "Content-Length: 0x2", 400),
+        ("1.1", "Content-Length:\r\n 2", 400),
+        ("1.1", "Content-Length : 2", 400),
+        ("1.1", "Transfer-Encoding: identity", 400),
+        ("1.1", "Transfer-Encoding: chunked, identity", 400),
+        ("1.1", "Transfer-Encoding:\r\n chunked", 400),
+        ("1.1", "Transfer-Encoding : chunked", 400),
+        ("1.1", "Transfer-Encoding: \u{b}chunked", 400),
+        ("1.0", "Transfer-Encoding: chunked", 400),
+        ("1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 501),
+        ("1.1", "Transfer-Encoding: chunked, chunked", 501),
+        ("1.1", "Transfer-Encoding: gzip, chunked", 501),
+        ("1.1", "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", 501),
+    ] {
+        let request = format!("POST / HTTP/{version}\r\nHost: x\r\n{framing}\r\n\r\n2\r\nok\r\n0\r\n\r\n{SMUGGLED}");
+        let answers = answers_to(&request).await;
+        assert!(
+            answers.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{framing}: {answers}"
+        );
+        assert_eq!(answers.matches("HTTP/").count(), 1, "{framing}: {answers}");
+    }
+}
+
 #[tokio::test]
 async fn a_request_at_hand_is_answered_before_the_end_and_a_new_one_is_not_taken() {
     let (arrived, has_arrived) = oneshot::channel();

@@ -74,8 +74,9 @@ pub fn convert(
             continue;
         };
         if let Some(sink) = sink.take() {
+            let tag = input.tag(settings.file_name.as_deref())?;
             let format = Mp3Format::choose(settings, usable.is_mono(), usable.rate_hz);
-            let mut begun = Encoding::begin(format, settings, &watch, sink)?;
+            let mut begun = Encoding::begin(format, &tag, settings, &watch, sink)?;
             if let Some(position) = input.skip_to(settings.start.unwrap_or_default(), &mut frame)? {
                 begun.cut.jump(position);
                 shape = Shape::of(&frame, settings.limits.channels)?;
@@ -113,6 +114,7 @@ struct Encoding<'a> {
 impl<'a> Encoding<'a> {
     fn begin(
         format: Mp3Format,
+        tag: &[u8],
         settings: &Settings,
         watch: &Watch,
         sink: &'a mut dyn Write,
@@ -120,7 +122,7 @@ impl<'a> Encoding<'a> {
         Ok(Self {
             mixer: Mixer::new(format.mono, format.sample_rate_hz),
             cut: Cut::new(settings, format.sample_rate_hz),
-            mp3: Mp3::begin(format, settings, watch, sink)?,
+            mp3: Mp3::begin(format, tag, settings, watch, sink)?,
         })
     }
 

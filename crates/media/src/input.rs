@@ -9,6 +9,7 @@ use ffmpeg_next::format::stream::{Disposition, Stream};
 use crate::boxes::Layout;
 use crate::reader::Reader;
 use crate::sparse::Plan;
+use crate::tags::Tags;
 use crate::watch::Watch;
 use crate::{ConvertError, Settings, Source, Track, Verdict, allowed, cut, language, raw};
 
@@ -49,6 +50,9 @@ const WORTH_SKIPPING: Duration = Duration::from_secs(4);
 /// How libav calls the containers whose index tells where each sample is.
 const MOV: &str = "mov,mp4,m4a,3gp,3g2,mj2";
 const AVI: &str = "avi";
+
+/// How libav calls the container that describes its streams, not itself.
+const OGG: &str = "ogg";
 
 /// An open source and the decoder of its chosen audio stream.
 pub(crate) struct Input {
@@ -169,6 +173,34 @@ impl Input {
             draining: false,
             errors: 0,
         })
+    }
+
+    /// The tag for the MP3: what the source says of itself, with the file's name for a title where it has none.
+    ///
+    /// # Errors
+    /// The tag cannot be made.
+    pub(crate) fn tag(&self, file_name: Option<&str>) -> Result<Vec<u8>, ConvertError> {
+        let mut tags = Tags::default();
+        tags.add(&raw::description(&self.demuxer));
+        if let Some(stream) = self.demuxer.stream(self.stream_index) {
+            // Elsewhere a stream's title is the name of the track: "Stereo", "Commentary".
+            if self.demuxer.format().name() == OGG {
+                tags.add(&raw::stream_description(&stream));
+            }
+            if let Some(code) = language_of(&stream) {
+                tags.set_language(code);
+            }
+        }
+        for stream in self.demuxer.streams() {
+            if let Some(picture) = raw::attached_picture(&stream) {
+                tags.add_picture(picture);
+            }
+        }
+        if let Some(name) = file_name {
+            tags.name_after(name);
+        }
+        tags.to_bytes()
+            .map_err(|error| ConvertError::internal("writing the tag", error))
     }
 
     /// Goes on shortly before `target`, where the container can tell exactly where that is: the frames that follow are

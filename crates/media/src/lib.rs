@@ -7,18 +7,19 @@
 //!                                                                                   \-> head frame
 //! ```
 //!
-//! The MP3's first frame (Xing/Info with the LAME tag) is complete only at the end. Its place is kept by a silent
-//! frame of the same length at the start of the sink, and [`Converted::head`] is what belongs there:
+//! An ID3v2 tag comes first, if there is anything to tell. The first frame after it (Xing/Info with the LAME tag) is
+//! complete only at the end: its place is kept by a silent frame of the same length, and [`Converted::head`] is what
+//! belongs there:
 //!
 //! ```no_run
 //! use std::fs::File;
-//! use std::io::{Seek, Write};
+//! use std::io::{Seek, SeekFrom, Write};
 //! use std::ops::ControlFlow;
 //!
 //! let mut mp3 = File::create("out.mp3")?;
 //! let source = media::Source::seekable(File::open("in.mp4")?);
 //! let converted = media::convert(source, &mut mp3, &media::Settings::default(), |_| ControlFlow::Continue(()))?;
-//! mp3.rewind()?;
+//! mp3.seek(SeekFrom::Start(converted.head_at))?;
 //! mp3.write_all(&converted.head)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -47,6 +48,7 @@ mod segments;
 mod settings;
 mod source;
 mod sparse;
+mod tags;
 mod verdict;
 mod watch;
 

@@ -30,23 +30,29 @@ pub(crate) struct Mp3<'a> {
     samples: u64,
     /// Encoded and not yet written.
     ready: Vec<u8>,
+    /// Written before the head frame.
+    tag_bytes: u64,
     sink: &'a mut dyn Write,
 }
 
 impl<'a> Mp3<'a> {
-    /// Begins an MP3 in `sink` with the place of its head frame. It is encoded by other threads; `watch` learns how far they
+    /// Begins an MP3 in `sink` with a tag, which may be empty, and the place of its head frame. It is encoded by other threads; `watch` learns how far they
     /// are, and is asked whether to go on whenever they are waited for.
     ///
     /// # Errors
     /// The sink does not take it.
     pub(crate) fn begin(
         format: Mp3Format,
+        tag: &[u8],
         settings: &Settings,
         watch: &Watch,
         sink: &'a mut dyn Write,
     ) -> Result<Self, ConvertError> {
         let schedule = Schedule::new(&format, watch.progress().duration);
-        Self::with_schedule(format, schedule, settings, watch, sink)
+        sink.write_all(tag).map_err(ConvertError::Write)?;
+        let mut mp3 = Self::with_schedule(format, schedule, settings, watch, sink)?;
+        mp3.tag_bytes = tag.len() as u64;
+        Ok(mp3)
     }
 
     fn with_schedule(
@@ -69,6 +75,7 @@ impl<'a> Mp3<'a> {
             watch: watch.clone(),
             samples: 0,
             ready: Vec::new(),
+            tag_bytes: 0,
             sink,
         };
         mp3.sink
@@ -157,7 +164,7 @@ impl<'a> Mp3<'a> {
     }
 
     fn size_bytes(&self) -> u64 {
-        self.head.placeholder().len() as u64 + self.log.bytes
+        self.tag_bytes + self.head.placeholder().len() as u64 + self.log.bytes
     }
 
     /// Ends the MP3. What only the input knows is left at nothing.
@@ -184,7 +191,7 @@ impl<'a> Mp3<'a> {
             sample_rate_hz: self.format.sample_rate_hz,
             channels: if self.format.mono { 1 } else { 2 },
             head: self.head.finish(&self.format, &self.log, self.samples),
-            head_at: 0,
+            head_at: self.tag_bytes,
             bytes_read: 0,
             source_bytes: None,
             errors: 0,

@@ -43,11 +43,11 @@ fn with_rate(rate: Rate) -> Settings {
 
 fn head_number(mp3: &Mp3, offset_in_tag: usize) -> u64 {
     let tag = mp3
-        .bytes
+        .frames()
         .windows(4)
         .position(|word| word == b"Xing" || word == b"Info")
         .unwrap();
-    let field = &mp3.bytes[tag + offset_in_tag..][..4];
+    let field = &mp3.frames()[tag + offset_in_tag..][..4];
     u64::from(u32::from_be_bytes(field.try_into().unwrap()))
 }
 
@@ -93,7 +93,7 @@ fn the_head_tells_frames_and_bytes_as_they_are() {
         // One frame more than the samples need for the delay, and one for what is behind them.
         let frames = head_number(&mp3, 8);
         assert!((418..=419).contains(&frames), "{frames}");
-        assert_eq!(head_number(&mp3, 12), mp3.bytes.len() as u64);
+        assert_eq!(head_number(&mp3, 12), mp3.frames().len() as u64);
         assert!(mp3.converted.head.len() <= 2048);
     }
 }
@@ -127,8 +127,8 @@ fn seek_places_follow_the_bytes() {
         &path,
     );
     let mp3 = convert_file(&path, &Settings::default()).unwrap();
-    let tag = mp3.bytes.windows(4).position(|word| word == b"Xing").unwrap();
-    let places = &mp3.bytes[tag + 16..][..100];
+    let tag = mp3.frames().windows(4).position(|word| word == b"Xing").unwrap();
+    let places = &mp3.frames()[tag + 16..][..100];
     assert!(places.is_sorted());
     assert!(places[49] < 64, "half of the time is at {}/256", places[49]);
     assert!(places[52] > places[49] && places[99] > 250);

@@ -10,4 +10,5 @@ mod parallel;
 mod reading;
 mod samples;
 mod support;
+mod tags;
 mod tracks;

@@ -33,7 +33,7 @@ fn every_constant_bitrate_is_kept_in_every_frame() {
             rate: Rate::Cbr(kbps),
             ..settings_for(&path)
         };
-        let found = bitrates(&convert_file(&path, &settings).unwrap().bytes);
+        let found = bitrates(convert_file(&path, &settings).unwrap().frames());
         assert!(
             found.len() > 100 && found.iter().all(|one| *one == u32::from(kbps)),
             "{kbps}"
@@ -49,7 +49,7 @@ fn a_bitrate_too_high_for_the_sample_rate_becomes_the_highest_it_allows() {
             rate: Rate::Cbr(320),
             ..settings_for(&path)
         };
-        let found = bitrates(&convert_file(&path, &settings).unwrap().bytes);
+        let found = bitrates(convert_file(&path, &settings).unwrap().frames());
         assert!(found.iter().all(|one| *one == highest), "{name}: {found:?}");
     }
 }

@@ -120,7 +120,7 @@ fn video_is_skipped_rather_than_read_where_the_container_allows() {
 }
 
 #[test]
-fn a_misleading_file_name_changes_nothing() {
+fn a_misleading_file_name_changes_nothing_but_the_title() {
     let path = testkit::media::sample("mkv-h264-opus");
     let plain = convert_file(&path, &Settings::default()).unwrap();
     for name in ["holiday.mp3", "holiday.m3u8", "holiday.txt", "holiday"] {
@@ -128,7 +128,10 @@ fn a_misleading_file_name_changes_nothing() {
             file_name: Some(name.to_owned()),
             ..Settings::default()
         };
-        assert!(convert_file(&path, &settings).unwrap().bytes == plain.bytes, "{name}");
+        assert!(
+            convert_file(&path, &settings).unwrap().frames() == plain.bytes,
+            "{name}"
+        );
     }
 }
 

@@ -17,6 +17,13 @@ pub(crate) struct Mp3 {
     pub(crate) converted: Converted,
 }
 
+impl Mp3 {
+    /// What follows the tag.
+    pub(crate) fn frames(&self) -> &[u8] {
+        &self.bytes[usize::try_from(self.converted.head_at).unwrap()..]
+    }
+}
+
 /// What a decoder made of an MP3.
 #[derive(Debug)]
 pub(crate) struct Pcm {
@@ -52,7 +59,8 @@ pub(crate) fn convert(source: Source, settings: &Settings) -> Result<Mp3, Conver
     let mut bytes = Vec::new();
     let converted = media::convert(source, &mut bytes, settings, go_on)?;
     assert_eq!(converted.size_bytes, bytes.len() as u64);
-    bytes[..converted.head.len()].copy_from_slice(&converted.head);
+    let head_at = usize::try_from(converted.head_at).unwrap();
+    bytes[head_at..head_at + converted.head.len()].copy_from_slice(&converted.head);
     Ok(Mp3 { bytes, converted })
 }
 

@@ -201,7 +201,7 @@ fn unauthorized(code: &'static str, detail: &'static str) -> Response {
     ([(header::WWW_AUTHENTICATE, challenge)], problem).into_response()
 }
 
-fn trouble(trouble: Trouble) -> Response {
+pub(super) fn trouble(trouble: Trouble) -> Response {
     let (status, code, detail, retry) = match trouble {
         Trouble::Away => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -217,7 +217,7 @@ fn trouble(trouble: Trouble) -> Response {
         ),
         Trouble::Damaged => (
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            "internal_error",
             "internal server error",
             None,
         ),

@@ -12,6 +12,7 @@ mod plain;
 mod upload;
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,11 +22,12 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::FutureExt as _;
 use runtime::http::Problem;
-use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
 use crate::GatewayState;
+use answers::Trouble;
 use plain::Plain;
 
 /// Everything the gateway serves on its own port: the routes and the probes.
@@ -42,7 +44,7 @@ pub fn router(state: GatewayState) -> Router {
         .merge(probes)
         .fallback(unknown_route)
         .method_not_allowed_fallback(other_method)
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(catch_panic))
         .layer(from_fn_with_state(life, linger::linger))
         .layer(from_fn(log))
 }
@@ -67,14 +69,29 @@ fn is_api(request: &Request) -> bool {
     request.uri().path().starts_with("/api/")
 }
 
-fn panicked(payload: Box<dyn Any + Send>) -> Response {
+/// Turns a bug into an answer, in the form of the route that was asked.
+async fn catch_panic(request: Request, next: Next) -> Response {
+    let is_api = is_api(&request);
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(payload) => {
+            log_panic(&*payload);
+            if is_api {
+                jobs::trouble(Trouble::Damaged)
+            } else {
+                Plain::Internal.into_response()
+            }
+        }
+    }
+}
+
+fn log_panic(payload: &(dyn Any + Send)) {
     let text = payload.downcast_ref::<&str>().copied();
     let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     tracing::error!(
         message = message.unwrap_or("no message"),
         "a request's handler panicked"
     );
-    Plain::Internal.into_response()
 }
 
 /// One line for each request when its answer begins; probes only for whoever wants to see them.

@@ -148,4 +148,12 @@ async fn a_bug_is_a_500_that_says_nothing_and_the_next_request_is_served() {
     }
     let answer = gateway.call_as("a.b.c", "GET", "/download").await;
     answer.assert_plain(500, "internal server error");
+    for (method, target) in [
+        ("GET", "/api/v1/jobs"),
+        ("DELETE", "/api/v1/jobs/64b7f3a2c9e77b0001a1b2c3"),
+    ] {
+        let answer = gateway.call_as("a.b.c", method, target).await;
+        answer.assert_problem(500, "internal_error");
+        assert!(!answer.text().contains("bug"), "{}", answer.text());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Seek as _, SeekFrom, Write as _};
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +40,18 @@ pub struct ConvertCommand {
     /// Sample rate in Hz, 8000 to 48000.
     #[arg(long, value_name = "HZ", value_parser = value_of(OptionName::Rate))]
     rate: Option<String>,
+    /// The audio track: a number, 0 being the first, or a language such as `deu`.
+    #[arg(long, value_name = "N|LANG", value_parser = value_of(OptionName::Track))]
+    track: Option<String>,
+    /// Where to begin: seconds such as 90.5, MM:SS or HH:MM:SS.mmm.
+    #[arg(long, value_name = "TIME", value_parser = value_of(OptionName::Start))]
+    start: Option<String>,
+    /// Where to end, after --start, written alike.
+    #[arg(long, value_name = "TIME", value_parser = value_of(OptionName::End))]
+    end: Option<String>,
+    /// How many threads encode; the MP3 is the same with any number. The default is as many as there are processors.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
 }
 
 /// Why a conversion on the command line failed.
@@ -119,7 +132,7 @@ impl ConvertCommand {
             other => ConvertCommandError::Engine(other),
         })?;
         sink.as_file_mut()
-            .seek(SeekFrom::Start(0))
+            .seek(SeekFrom::Start(converted.head_at))
             .and_then(|_| sink.as_file_mut().write_all(&converted.head))
             .map_err(output_error)?;
         output.complete(sink).map_err(output_error)?;
@@ -135,14 +148,23 @@ impl ConvertCommand {
             (OptionName::Quality, &self.quality),
             (OptionName::Channels, &self.channels),
             (OptionName::Rate, &self.rate),
+            (OptionName::Track, &self.track),
+            (OptionName::Start, &self.start),
+            (OptionName::End, &self.end),
         ];
         for (name, text) in given {
             if let Some(text) = text {
                 options.set(name, text)?;
             }
         }
-        let filename = self.input.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(converter::media_settings(&options.validated()?, filename))
+        let named = Some(&self.input).filter(|input| !is_dash(input));
+        let filename = named
+            .and_then(|input| input.file_name())
+            .map(|name| name.to_string_lossy().into_owned());
+        Ok(media::Settings {
+            threads: self.threads,
+            ..converter::media_settings(&options.validated()?, filename)
+        })
     }
 
     /// The input as something that can seek: containers keep their index at either end, so a pipe is spooled.

@@ -32,6 +32,18 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// What follows the ID3v2 tag, which has the file's name where the media has no title.
+fn audio(mp3: &[u8]) -> &[u8] {
+    let Some(tag) = mp3.strip_prefix(b"ID3") else {
+        return mp3;
+    };
+    // Four times seven bits, behind two bytes of version and one of flags.
+    let length = tag[3..7]
+        .iter()
+        .fold(0, |length, byte| length << 7 | usize::from(*byte));
+    &tag[7 + length..]
+}
+
 #[test]
 fn a_file_is_converted_without_any_service() {
     let scratch = tempfile::tempdir().unwrap();
@@ -52,7 +64,7 @@ fn a_file_is_converted_without_any_service() {
 }
 
 #[test]
-fn standard_input_and_output_give_the_same_bytes() {
+fn standard_input_and_output_give_the_same_audio() {
     let scratch = tempfile::tempdir().unwrap();
     let path = media::sample("mp4-h264-aac");
     let file = mp3converter(scratch.path())
@@ -66,7 +78,29 @@ fn standard_input_and_output_give_the_same_bytes() {
     piped.args(["convert", "-", "-"]);
     let output = with_input(piped, &std::fs::read(&path).unwrap());
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(output.stdout == std::fs::read(scratch.path().join("out.mp3")).unwrap());
+    let file = std::fs::read(scratch.path().join("out.mp3")).unwrap();
+    assert!(audio(&output.stdout) == audio(&file));
+}
+
+#[test]
+fn an_excerpt_is_as_long_as_asked_for_whatever_the_threads() {
+    let scratch = tempfile::tempdir().unwrap();
+    let convert = |options: &[&str]| {
+        let mut command = mp3converter(scratch.path());
+        command.args(["convert", "--bitrate", "128"]).args(options);
+        let output = command.arg(media::sample("mp4-h264-aac")).arg("-").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        output.stdout
+    };
+    // One of three seconds.
+    let whole = convert(&["--track", "0", "--threads", "1"]).len();
+    let excerpt = convert(&["--start", "1.5", "--end", "00:00:02.500", "--threads", "1"]);
+    assert!(
+        (whole / 4..whole / 2).contains(&excerpt.len()),
+        "{} of {whole}",
+        excerpt.len()
+    );
+    assert!(excerpt == convert(&["--start", "1.5", "--end", "2.5", "--threads", "3"]));
 }
 
 #[test]
@@ -107,11 +141,16 @@ fn wrong_usage_is_64_and_an_unwritable_output_is_70() {
     let scratch = tempfile::tempdir().unwrap();
     let sample = media::sample("ogg-opus-mono");
     let sample = sample.to_str().unwrap();
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 12] = [
         &["convert"],
         &["convert", "missing.mp4", "out.mp3"],
         &["convert", sample, "out.mp3", "--bitrate", "129"],
         &["convert", sample, "out.mp3", "--vbr", "2", "--bitrate", "128"],
+        &["convert", sample, "out.mp3", "--track", "german"],
+        &["convert", sample, "out.mp3", "--start", "soon"],
+        &["convert", sample, "out.mp3", "--end", "1:60"],
+        &["convert", sample, "out.mp3", "--start", "2", "--end", "1.5"],
+        &["convert", sample, "out.mp3", "--threads", "0"],
         &["convert", ".", "out.mp3"],
         &["convert", sample, "."],
         &["frobnicate"],

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Seek as _, SeekFrom, Write as _};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use domain::{OptionName, Options};
 use indicatif::{ProgressBar, ProgressStyle};
+use media::child::{Child, Program};
 use media::{ConvertError, Source};
 
 use crate::output::Output;
@@ -81,6 +83,9 @@ pub enum ConvertCommandError {
     /// The options exclude each other.
     #[error(transparent)]
     Option(#[from] domain::InvalidOption),
+    /// There is no process to convert in.
+    #[error("cannot start a process to convert in")]
+    Child(#[source] io::Error),
     /// The engine failed.
     #[error("the conversion failed")]
     Engine(#[source] ConvertError),
@@ -103,6 +108,8 @@ impl ConvertCommand {
     /// See [`ConvertCommandError`]; OUT is untouched then.
     pub fn run(&self) -> Result<(), ConvertCommandError> {
         let settings = self.settings()?;
+        // First of all, so that it gets ready meanwhile.
+        let child = Child::start(&Program::this()).map_err(ConvertCommandError::Child)?;
         let source = self.open()?;
         let output_error = |source| ConvertCommandError::Output {
             path: self.output.display().to_string(),
@@ -113,16 +120,12 @@ impl ConvertCommand {
 
         let bar = progress_bar();
         let moving_bar = bar.clone();
-        let converted = media::convert(
-            source,
-            sink.as_file_mut(),
-            &settings,
-            move |progress: media::Progress| {
-                moving_bar.set_position(permille(progress.share()));
-                ControlFlow::Continue(())
-            },
-        )
-        .map_err(|error| match error {
+        let watch = move |progress: media::Progress| {
+            moving_bar.set_position(permille(progress.share()));
+            ControlFlow::Continue(())
+        };
+        let converted = child.convert(source, sink.as_file_mut(), &settings, watch);
+        let converted = converted.map_err(|error| match error {
             ConvertError::Verdict(verdict) => ConvertCommandError::Verdict(verdict),
             ConvertError::Read(source) => ConvertCommandError::Input {
                 path: self.input.display().to_string(),
@@ -174,11 +177,15 @@ impl ConvertCommand {
             source,
         };
         if is_dash(&self.input) {
-            return spooled_stdin().map(Source::seekable).map_err(error);
+            return spooled(&mut io::stdin().lock()).map(Source::seekable).map_err(error);
         }
-        let file = File::open(&self.input).map_err(error)?;
-        if file.metadata().map_err(error)?.is_dir() {
+        let mut file = File::open(&self.input).map_err(error)?;
+        let kind = file.metadata().map_err(error)?.file_type();
+        if kind.is_dir() {
             return Err(error(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        if kind.is_fifo() {
+            return spooled(&mut file).map(Source::seekable).map_err(error);
         }
         Ok(Source::seekable(file))
     }
@@ -188,9 +195,9 @@ fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn spooled_stdin() -> io::Result<File> {
+fn spooled(pipe: &mut dyn Read) -> io::Result<File> {
     let mut spool = tempfile::tempfile()?;
-    io::copy(&mut io::stdin().lock().by_ref(), &mut spool)?;
+    io::copy(pipe, &mut spool)?;
     spool.seek(SeekFrom::Start(0))?;
     Ok(spool)
 }

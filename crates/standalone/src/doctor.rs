@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use domain::PortError;
+use media::child::{Child, Program};
 use runtime::settings::{self, EXIT_TROUBLE};
 
 use crate::data_dir::DataDir;
@@ -115,7 +116,8 @@ async fn answer(ping: impl Future<Output = Result<(), PortError>>, place: String
     }
 }
 
-/// Converts a tenth of a second of silence, which shows that the libraries and the encoder work.
+/// Converts a tenth of a second of silence, which shows that the libraries and the encoder work, in a child, which shows
+/// how far this kernel locks it down.
 fn engine() -> Finding {
     let samples = 800_u32;
     let mut wav = Vec::with_capacity(44 + 1600);
@@ -127,11 +129,23 @@ fn engine() -> Finding {
     wav.extend_from_slice(b"\x02\0\x10\0data");
     wav.extend_from_slice(&(samples * 2).to_le_bytes());
     wav.resize(44 + 1600, 0);
-    let mut mp3 = Vec::new();
     let source = media::Source::seekable(io::Cursor::new(wav));
     let settings = media::Settings::default();
-    match media::convert(source, &mut mp3, &settings, |_| std::ops::ControlFlow::Continue(())) {
-        Ok(_) => Ok("libav decodes, LAME encodes".to_owned()),
+    let converted = Child::start(&Program::this()).and_then(|mut child| {
+        let missing = child.wait_until_ready()?.to_vec();
+        let go_on = |_| std::ops::ControlFlow::Continue(());
+        let converted = child.convert(source, &mut io::sink(), &settings, go_on);
+        converted.map(|_| missing).map_err(io::Error::other)
+    });
+    match converted {
+        Ok(missing) if missing.is_empty() => Ok("libav decodes, LAME encodes, in a locked-down process".to_owned()),
+        Ok(missing) => {
+            let names: Vec<&str> = missing.iter().map(|layer| layer.name()).collect();
+            Ok(format!(
+                "libav decodes, LAME encodes; this kernel lacks for its lock-down: {}",
+                names.join(", ")
+            ))
+        }
         Err(error) => Err((
             runtime::settings::chain(&error),
             "reinstall FFmpeg's libraries (libavformat, libavcodec, libswresample)",

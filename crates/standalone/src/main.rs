@@ -50,6 +50,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    media::child::run_if_child();
     runtime::install_tls_provider();
     let cli: Cli = settings::parse_or_command("serve");
     if let Command::Convert(command) = &cli.command {
@@ -105,7 +106,9 @@ fn convert(command: &ConvertCommand) -> ExitCode {
                 ConvertCommandError::Verdict(_) => EXIT_DATA,
                 ConvertCommandError::Output { source, .. } if source.kind() == ErrorKind::IsADirectory => EXIT_USAGE,
                 ConvertCommandError::Option(_) | ConvertCommandError::Input { .. } => EXIT_USAGE,
-                ConvertCommandError::Output { .. } | ConvertCommandError::Engine(_) => EXIT_TROUBLE,
+                ConvertCommandError::Output { .. } | ConvertCommandError::Child(_) | ConvertCommandError::Engine(_) => {
+                    EXIT_TROUBLE
+                }
             };
             say(status, &error)
         }

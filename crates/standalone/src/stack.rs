@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use auth::{AuthService, TokenSigner};
-use converter::Converter;
+use converter::{Children, Converter};
 use domain::{Authenticator, BlobStore, JobStore, Queue, UserStore};
 use gateway::{GatewayState, Ports};
 use notification::Notification;
+use runtime::Lifecycle;
 use runtime::metrics::Metrics;
-use runtime::{Lifecycle, probes};
+use runtime::probes::{self, Readiness};
 use tokio::net::TcpListener;
 
 use crate::data_dir::{DataDir, DataDirError};
@@ -119,6 +120,7 @@ impl Stack {
             queue,
         };
 
+        let children = Children::new(&settings.conversion);
         let authenticator = stack.start_auth(settings, &services.auth, data, life).await?;
         if services.gateway {
             let listener = listen("MP3_LISTEN", settings.listen).await?;
@@ -133,8 +135,13 @@ impl Stack {
             };
             let state = GatewayState::new(ports, settings.gateway.clone(), life.clone(), &metrics);
             state.start();
+            let readiness = if services.converter {
+                children.add_to(state.readiness())
+            } else {
+                state.readiness()
+            };
             stack
-                .open_operations_port(settings.ops_listen, &state, &metrics, life)
+                .open_operations_port(settings.ops_listen, readiness, &metrics, life)
                 .await?;
             life.spawn(runtime::http::serve(listener, gateway::router(state), life.clone()));
             stack.gateway = Some(address);
@@ -144,6 +151,7 @@ impl Stack {
                 blobs: Arc::clone(&stack.blobs),
                 jobs: Arc::clone(&stack.jobs),
                 queue: Arc::clone(&stack.queue),
+                children: children.clone(),
                 video_queue: settings.gateway.video_queue.clone(),
                 mp3_queue: settings.mp3_queue.clone(),
                 settings: settings.conversion.clone(),
@@ -222,12 +230,12 @@ impl Stack {
     async fn open_operations_port(
         &mut self,
         asked: Option<SocketAddr>,
-        state: &GatewayState,
+        readiness: Readiness,
         metrics: &Metrics,
         life: &Lifecycle,
     ) -> Result<(), StackError> {
         let address = asked.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9090)));
-        match probes::serve(address, state.readiness(), metrics.clone(), life).await {
+        match probes::serve(address, readiness, metrics.clone(), life).await {
             Ok(address) => self.operations = Some(address),
             Err(error) if asked.is_none() => {
                 tracing::info!(%address, %error, "the operations port is taken; set MP3_OPS_LISTEN to have one");

@@ -163,5 +163,8 @@ pub(crate) fn settings(data: &Path, inbox: &Inbox, servers: Option<&Servers>, mo
         set("--queue-url", servers.vhost.url.expose().to_owned());
     }
     line.extend(more.iter().map(|&text| text.to_owned()));
-    Line::try_parse_from(line).unwrap().serve
+    let mut serve = Line::try_parse_from(line).unwrap().serve;
+    // The tests' own program does not know how to be a child.
+    serve.conversion.program = media::child::Program::at(env!("CARGO_BIN_EXE_mp3converter"));
+    serve
 }

@@ -221,10 +221,11 @@ async fn pump(
 /// What the engine is asked for, given the owner's options and the upload's name, which helps it guess the format.
 pub fn media_settings(options: &Options, filename: Option<String>) -> media::Settings {
     media::Settings {
-        rate: match options.bit_rate() {
+        // Without one, an MP3 inside the video is taken as it is.
+        rate: (options.vbr.is_some() || options.bitrate.is_some()).then(|| match options.bit_rate() {
             Rate::Vbr(quality) => media::Rate::Vbr(quality),
             Rate::Cbr(kbps) => media::Rate::Cbr(kbps),
-        },
+        }),
         quality: options.quality,
         channels: options.channels,
         sample_rate_hz: options.rate,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ffmpeg_next::frame;
 use serde::{Deserialize, Serialize};
 
+use crate::copy::{self, Found};
 use crate::cut::Cut;
 use crate::encoder::Mp3Format;
 use crate::input::Input;
@@ -64,6 +65,11 @@ pub fn convert(
     settings.check()?;
     let watch = Watch::new(progress, settings.limits.time);
     let mut input = Input::open(source, settings, &watch)?;
+    if settings.allow_copy()
+        && let Some(found) = Found::look(&mut input)?
+    {
+        return copy::copy(input, found, settings, &watch, sink);
+    }
     let mut sink = Some(sink);
     let mut encoding: Option<Encoding<'_>> = None;
     let mut frame = frame::Audio::empty();

@@ -63,7 +63,7 @@ fn playing_time_of(samples: u64, rate_hz: u32) -> Duration {
 }
 
 /// The sample nearest to a position.
-fn samples(position: Duration, rate_hz: u32) -> u64 {
+pub(crate) fn samples(position: Duration, rate_hz: u32) -> u64 {
     let nanoseconds = position.as_nanos() * u128::from(rate_hz) + 500_000_000;
     u64::try_from(nanoseconds / 1_000_000_000).unwrap_or(u64::MAX)
 }

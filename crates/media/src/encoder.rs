@@ -35,7 +35,7 @@ impl Mp3Format {
             let nearest = SAMPLE_RATES_HZ.into_iter().min_by_key(distance);
             nearest.unwrap_or(48_000)
         });
-        let rate = match settings.rate {
+        let rate = match settings.rate.unwrap_or_default() {
             Rate::Cbr(kbps) => Rate::Cbr(kbps.min(highest_kbps(sample_rate_hz))),
             vbr @ Rate::Vbr(_) => vbr,
         };
@@ -178,7 +178,7 @@ mod tests {
 
     fn chosen(rate: Rate, source_rate_hz: u32) -> Mp3Format {
         let settings = Settings {
-            rate,
+            rate: Some(rate),
             ..Settings::default()
         };
         Mp3Format::choose(&settings, false, source_rate_hz)

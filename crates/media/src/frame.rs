@@ -79,6 +79,11 @@ impl Header {
         self.0[3] >> 6 == 3
     }
 
+    /// Samples per channel.
+    pub(crate) fn samples(self) -> u64 {
+        if self.is_mpeg1() { 1152 } else { 576 }
+    }
+
     fn crc_bytes(self) -> usize {
         if self.0[1] & 1 == 0 { 2 } else { 0 }
     }
@@ -97,7 +102,8 @@ impl Header {
         unpadded_frame_bytes(self.kbps(), self.sample_rate_hz()) + padding
     }
 
-    fn side_bytes(self) -> usize {
+    /// The length of the side information.
+    pub(crate) fn side_bytes(self) -> usize {
         match (self.is_mpeg1(), self.is_mono()) {
             (true, false) => SIDE_BYTES,
             (true, true) | (false, false) => 17,
@@ -127,6 +133,13 @@ impl Header {
         let index = raised.rate_index();
         let kbps = *bitrates_kbps(self.sample_rate_hz()).get(index)?;
         (kbps <= highest_kbps(self.sample_rate_hz())).then_some(raised)
+    }
+
+    /// Whether both can be in one stream: the same version, sample rate, and mono or stereo.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        self.0[1] & 0xfe == other.0[1] & 0xfe
+            && self.0[2] & 0x0c == other.0[2] & 0x0c
+            && self.is_mono() == other.is_mono()
     }
 }
 

@@ -5,8 +5,10 @@
 //! own frames are too short for it (32 to 56 kbit/s).
 //! Source: the Xing header as decoders read it, and "Mp3 Info Tag revision 1 specifications" (gabriel.mp3-tech.org).
 
+use std::iter;
+
 use crate::encoder::{ENCODER_DELAY_SAMPLES, Mp3Format, lames_head_frame};
-use crate::frame::{bitrates_kbps, unpadded_frame_bytes};
+use crate::frame::{Header, bitrates_kbps, unpadded_frame_bytes};
 use crate::frame_log::{FrameLog, crc16};
 use crate::settings::Rate;
 
@@ -26,23 +28,55 @@ const MUSIC_LENGTH_AT: usize = 148;
 const MUSIC_CRC_AT: usize = 152;
 const TAG_CRC_AT: usize = 154;
 
-/// A head frame for one format.
+/// A tag without the extension that LAME added to it ends here.
+const PLAIN_TAG_BYTES: usize = 120;
+
+/// What decoders cut off at the start besides the delay in the tag: their own.
+pub(crate) const DECODER_DELAY_SAMPLES: u64 = 529;
+
+/// The highest delay or padding that a tag can tell, in samples.
+pub(crate) const MOST_DELAY_SAMPLES: u64 = 0xfff;
+
+/// A head frame for one stream.
 pub(crate) struct Head {
     frame_samples: u64,
     tag_at: usize,
     frame: Vec<u8>,
 }
 
+/// What to cut off at the ends, in samples, as the tag counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trim {
+    pub(crate) delay: u64,
+    pub(crate) padding: u64,
+}
+
 impl Head {
+    /// For frames encoded to that format.
     pub(crate) fn new(format: &Mp3Format) -> Self {
-        let tag_at = 4 + side_information_bytes(format);
-        let header = header(format, tag_at + TAG_BYTES);
-        let kbps = bitrates_kbps(format.sample_rate_hz)[usize::from(header[2] >> 4)];
-        let mut frame = vec![0; unpadded_frame_bytes(kbps, format.sample_rate_hz)];
+        Self::of_header(header(format, 4 + side_information_bytes(format) + TAG_BYTES))
+    }
+
+    /// For frames that begin with one like this.
+    pub(crate) fn like(first: Header) -> Self {
+        // No CRC, no padding byte; where the frame is too short for a tag, a higher bitrate.
+        let mut bytes = first.bytes();
+        bytes[1] |= 1;
+        bytes[2] &= !2;
+        let bare = Header::parse(bytes).unwrap_or(first);
+        let higher = iter::successors(Some(bare), |header| header.raised());
+        let long_enough = |header: &Header| header.slot_bytes() >= TAG_BYTES;
+        let chosen = higher.into_iter().find(long_enough).unwrap_or(bare);
+        Self::of_header(chosen.bytes())
+    }
+
+    fn of_header(header: [u8; 4]) -> Self {
+        let known = Header::parse(header);
+        let mut frame = vec![0; known.map_or(0, Header::frame_bytes)];
         frame[..4].copy_from_slice(&header);
         Self {
-            frame_samples: format.frame_samples(),
-            tag_at,
+            frame_samples: known.map_or(0, Header::samples),
+            tag_at: known.map_or(0, Header::slot_at),
             frame,
         }
     }
@@ -52,22 +86,44 @@ impl Head {
         &self.frame
     }
 
-    /// The finished frame of an MP3 with these frames, made of `samples` per channel.
-    pub(crate) fn finish(mut self, format: &Mp3Format, log: &FrameLog, samples: u64) -> Vec<u8> {
-        let total_bytes = self.frame.len() as u64 + log.bytes;
-        let padding = (log.frames * self.frame_samples)
-            .saturating_sub(samples + ENCODER_DELAY_SAMPLES)
-            .min(0xfff);
-        let delay_and_padding = ENCODER_DELAY_SAMPLES << 12 | padding;
+    /// The finished frame of an MP3 with these frames, encoded from `samples` per channel.
+    pub(crate) fn finish(self, format: &Mp3Format, log: &FrameLog, samples: u64) -> Vec<u8> {
+        let trim = Trim {
+            delay: ENCODER_DELAY_SAMPLES,
+            padding: (log.frames * self.frame_samples).saturating_sub(samples + ENCODER_DELAY_SAMPLES),
+        };
+        let template = template(format, self.tag_at);
+        self.filled(template, log, Some(trim))
+    }
+
+    /// The finished frame of an MP3 with these frames, of which nothing is known but what to cut off, or not even that.
+    pub(crate) fn finish_copy(self, is_constant: bool, log: &FrameLog, trim: Option<Trim>) -> Vec<u8> {
+        let mut tag = [0; TAG_BYTES];
+        tag[..4].copy_from_slice(if is_constant { b"Info" } else { b"Xing" });
+        tag[4..8].copy_from_slice(&ALL_FIELDS.to_be_bytes());
+        if trim.is_some() {
+            // Decoders heed delay and padding only of writers they know; this one is libav, through which the frames came.
+            tag[PLAIN_TAG_BYTES..][..4].copy_from_slice(b"Lavf");
+        }
+        self.filled(tag, log, trim)
+    }
+
+    fn filled(mut self, template: [u8; TAG_BYTES], log: &FrameLog, trim: Option<Trim>) -> Vec<u8> {
         let head_bytes = self.frame.len() as u64;
+        let total_bytes = head_bytes + log.bytes;
         let tag = &mut self.frame[self.tag_at..self.tag_at + TAG_BYTES];
-        tag.copy_from_slice(&template(format, self.tag_at));
+        tag.copy_from_slice(&template);
         tag[FRAMES_AT..][..4].copy_from_slice(&saturated(log.frames).to_be_bytes());
         tag[BYTES_AT..][..4].copy_from_slice(&saturated(total_bytes).to_be_bytes());
         for (percent, place) in (0..100).zip(&mut tag[PLACES_AT..QUALITY_AT]) {
             let at = head_bytes + log.place_of_percent(percent);
             *place = u8::try_from(at * 256 / total_bytes).unwrap_or(u8::MAX);
         }
+        let Some(trim) = trim else {
+            return self.frame;
+        };
+        let most = |samples: u64| samples.min(MOST_DELAY_SAMPLES);
+        let delay_and_padding = most(trim.delay) << 12 | most(trim.padding);
         tag[DELAY_AT..][..3].copy_from_slice(&saturated(delay_and_padding).to_be_bytes()[1..]);
         tag[MUSIC_LENGTH_AT..][..4].copy_from_slice(&saturated(total_bytes).to_be_bytes());
         tag[MUSIC_CRC_AT..][..2].copy_from_slice(&log.crc.to_be_bytes());
@@ -76,6 +132,41 @@ impl Head {
         self.frame[self.tag_at + TAG_CRC_AT..][..2].copy_from_slice(&crc.to_be_bytes());
         self.frame
     }
+}
+
+/// Whether a frame is a head itself, and what it tells to cut off, if it does.
+pub(crate) fn read_head(frame: &[u8]) -> Option<Option<Trim>> {
+    let header = Header::at_start(frame)?;
+    let tag = frame.get(header.slot_at()..)?;
+    // Some writers forget that a CRC moves the tag.
+    let without_crc = frame.get(Header::BYTES + header.side_bytes()..)?;
+    let tag = [tag, without_crc]
+        .into_iter()
+        .find(|tag| tag.starts_with(b"Xing") || tag.starts_with(b"Info"));
+    let Some(tag) = tag else {
+        return frame.get(36..40).filter(|name| name == b"VBRI").map(|_| None);
+    };
+    let fields = u32::from_be_bytes(*tag.get(4..)?.first_chunk()?);
+    // Each field that the flags name is there, the others are not.
+    let present = [(1, 4), (2, 4), (4, 100), (8, 4)]
+        .into_iter()
+        .filter(|(flag, _)| fields & flag != 0);
+    let extension = tag
+        .get(8 + present.map(|(_, bytes)| bytes).sum::<usize>()..)
+        .unwrap_or_default();
+    let is_known = [b"LAME", b"Lavf", b"Lavc"]
+        .into_iter()
+        .any(|name| extension.starts_with(name));
+    let numbers = extension
+        .get(DELAY_AT - PLAIN_TAG_BYTES..)
+        .and_then(|bytes| bytes.first_chunk());
+    Some(numbers.filter(|_| is_known).map(|[high, middle, low]| {
+        let both = u64::from(*high) << 16 | u64::from(*middle) << 8 | u64::from(*low);
+        Trim {
+            delay: both >> 12,
+            padding: both & MOST_DELAY_SAMPLES,
+        }
+    }))
 }
 
 /// A tag with everything that does not depend on the audio: taken from LAME, so that it tells the truth about the filters it
@@ -152,7 +243,7 @@ mod tests {
             SAMPLE_RATES_HZ.into_iter().flat_map(move |hz| {
                 [false, true].map(|mono| {
                     let settings = crate::Settings {
-                        rate,
+                        rate: Some(rate),
                         ..Default::default()
                     };
                     Mp3Format::choose(&settings, mono, hz)
@@ -190,5 +281,27 @@ mod tests {
             compared += 1;
         }
         assert!(compared > 100, "{compared}");
+    }
+
+    #[test]
+    fn what_a_head_says_of_its_ends_is_read_back() {
+        let settings = crate::Settings::default();
+        for (mono, hz) in [(false, 48_000), (true, 44_100), (true, 16_000)] {
+            let format = Mp3Format::choose(&settings, mono, hz);
+            let lames = lames_head_frame(&format).unwrap();
+            assert_eq!(read_head(&lames).unwrap().unwrap().delay, ENCODER_DELAY_SAMPLES);
+            let first = Header::at_start(&lames).unwrap();
+            for trim in [
+                None,
+                Some(Trim {
+                    delay: 1105,
+                    padding: 4095,
+                }),
+            ] {
+                let copied = Head::like(first).finish_copy(true, &FrameLog::default(), trim);
+                assert_eq!(read_head(&copied), Some(trim));
+            }
+            assert_eq!(read_head(Head::like(first).placeholder()), None);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! From the source to decoded audio: probe, choose the stream, demux, decode.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use ffmpeg_next as ff;
@@ -64,6 +65,10 @@ pub(crate) struct Input {
     seekable: bool,
     /// Whether timestamps tell the sample, and seeking goes where it is told.
     has_exact_places: bool,
+    /// Packets that were looked at and not yet used.
+    ahead: VecDeque<ff::Packet>,
+    /// Whether the container has no more packets.
+    is_over: bool,
     draining: bool,
     /// Packets the decoder refused, and frames it could not make.
     pub(crate) errors: u64,
@@ -170,6 +175,8 @@ impl Input {
             start,
             seekable,
             has_exact_places,
+            ahead: VecDeque::new(),
+            is_over: false,
             draining: false,
             errors: 0,
         })
@@ -235,6 +242,8 @@ impl Input {
             return Ok(None);
         }
         self.decoder.flush();
+        self.ahead.clear();
+        self.is_over = false;
         self.draining = false;
         if !self.next_frame(first)? {
             // Behind the end of the audio.
@@ -281,25 +290,65 @@ impl Input {
 
     /// Gives the decoder the next packet, or tells it that there are no more.
     fn feed(&mut self) -> Result<(), ConvertError> {
-        loop {
+        if let Some(packet) = self.next_packet()? {
+            if self.decoder.send_packet(&packet).is_err() {
+                self.errors += 1;
+            }
+            return Ok(());
+        }
+        self.draining = true;
+        // A decoder that refuses to drain has nothing left: its next answer is the end or an error.
+        if self.decoder.send_eof().is_err() {
+            self.errors += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether the chosen audio is called an MP3 by its container.
+    pub(crate) fn is_mp3(&self) -> bool {
+        self.decoder.id() == ff::codec::Id::MP3
+    }
+
+    /// Up to `count` of the packets that come next.
+    ///
+    /// # Errors
+    /// The source cannot be read, or a cancel.
+    pub(crate) fn look_ahead(&mut self, count: usize) -> Result<&VecDeque<ff::Packet>, ConvertError> {
+        while self.ahead.len() < count {
+            let Some(packet) = self.read_packet()? else {
+                break;
+            };
+            self.ahead.push_back(packet);
+        }
+        Ok(&self.ahead)
+    }
+
+    /// The next packet of the chosen audio, as it is. None at the end.
+    ///
+    /// # Errors
+    /// The source cannot be read, or a cancel.
+    pub(crate) fn next_packet(&mut self) -> Result<Option<ff::Packet>, ConvertError> {
+        match self.ahead.pop_front() {
+            Some(packet) => Ok(Some(packet)),
+            None => self.read_packet(),
+        }
+    }
+
+    fn read_packet(&mut self) -> Result<Option<ff::Packet>, ConvertError> {
+        while !self.is_over {
             let mut packet = ff::Packet::empty();
             let read = packet.read(&mut self.demuxer);
             self.watch.check()?;
             if !self.watch.goes_on() {
-                return self.watch.check();
+                self.watch.check()?;
             }
             match read {
-                Ok(()) if packet.stream() != self.stream_index => {
+                Ok(()) if packet.stream() == self.stream_index => return Ok(Some(packet)),
+                Ok(()) => {
                     // A stream that appeared only now, as they do in broadcasts.
                     if let Some(mut stream) = self.demuxer.stream_mut(packet.stream()) {
                         raw::discard(&mut stream);
                     }
-                }
-                Ok(()) => {
-                    if self.decoder.send_packet(&packet).is_err() {
-                        self.errors += 1;
-                    }
-                    return Ok(());
                 }
                 Err(ff::Error::Other {
                     errno: ff::error::EAGAIN,
@@ -309,15 +358,11 @@ impl Input {
                         self.errors += 1;
                         tracing::debug!(%error, "the container ends early");
                     }
-                    self.draining = true;
-                    // A decoder that refuses to drain has nothing left: its next answer is the end or an error.
-                    if self.decoder.send_eof().is_err() {
-                        self.errors += 1;
-                    }
-                    return Ok(());
+                    self.is_over = true;
                 }
             }
         }
+        Ok(None)
     }
 
     /// What it means that the file gave only `decoded` of audio: None when that is usable.

@@ -7,10 +7,10 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::encoder::Mp3Format;
-use crate::frame_log::FrameLog;
 use crate::head::Head;
 use crate::join::Joiner;
 use crate::mixer::Block;
+use crate::output::{self, Output};
 use crate::schedule::Schedule;
 use crate::segments::{Chunk, Encoded, Event, Segments};
 use crate::watch::Watch;
@@ -23,21 +23,18 @@ pub(crate) struct Mp3<'a> {
     chunk: Chunk,
     joiner: Joiner,
     head: Head,
-    log: FrameLog,
     format: Mp3Format,
     limits: Limits,
     watch: Watch,
     samples: u64,
-    /// Encoded and not yet written.
+    /// Joined, and being written.
     ready: Vec<u8>,
-    /// Written before the head frame.
-    tag_bytes: u64,
-    sink: &'a mut dyn Write,
+    output: Output<'a>,
 }
 
 impl<'a> Mp3<'a> {
-    /// Begins an MP3 in `sink` with a tag, which may be empty, and the place of its head frame. It is encoded by other threads; `watch` learns how far they
-    /// are, and is asked whether to go on whenever they are waited for.
+    /// Begins an MP3 in `sink` with a tag, which may be empty, and the place of its head frame. It is encoded by other
+    /// threads; `watch` learns how far they are, and is asked whether to go on whenever they are waited for.
     ///
     /// # Errors
     /// The sink does not take it.
@@ -49,39 +46,32 @@ impl<'a> Mp3<'a> {
         sink: &'a mut dyn Write,
     ) -> Result<Self, ConvertError> {
         let schedule = Schedule::new(&format, watch.progress().duration);
-        sink.write_all(tag).map_err(ConvertError::Write)?;
-        let mut mp3 = Self::with_schedule(format, schedule, settings, watch, sink)?;
-        mp3.tag_bytes = tag.len() as u64;
-        Ok(mp3)
+        Self::with_schedule(format, schedule, tag, settings, watch, sink)
     }
 
     fn with_schedule(
         format: Mp3Format,
         schedule: Schedule,
+        tag: &[u8],
         settings: &Settings,
         watch: &Watch,
         sink: &'a mut dyn Write,
     ) -> Result<Self, ConvertError> {
         let threads = settings.threads.or_else(|| available_parallelism().ok());
         let segments = Segments::new(format, schedule, threads.map_or(1, NonZeroUsize::get));
-        let mp3 = Self {
+        let head = Head::new(&format);
+        Ok(Self {
+            output: Output::begin(tag, head.placeholder(), settings.limits, sink)?,
             segments,
             chunk: Chunk::default(),
             joiner: Joiner::default(),
-            head: Head::new(&format),
-            log: FrameLog::default(),
+            head,
             format,
             limits: settings.limits,
             watch: watch.clone(),
             samples: 0,
             ready: Vec::new(),
-            tag_bytes: 0,
-            sink,
-        };
-        mp3.sink
-            .write_all(mp3.head.placeholder())
-            .map_err(ConvertError::Write)?;
-        Ok(mp3)
+        })
     }
 
     /// How much audio has been pushed.
@@ -90,9 +80,7 @@ impl<'a> Mp3<'a> {
     }
 
     fn playing_time(&self, samples: u64) -> Duration {
-        let rate_hz = u64::from(self.format.sample_rate_hz);
-        let nanoseconds = samples % rate_hz * 1_000_000_000 / rate_hz;
-        Duration::from_secs(samples / rate_hz) + Duration::from_nanos(nanoseconds)
+        output::duration_of(samples, self.format.sample_rate_hz)
     }
 
     /// Takes a block to encode. Waits while the encoders have enough to do.
@@ -139,32 +127,13 @@ impl<'a> Mp3<'a> {
 
     fn join(&mut self, encoded: &Encoded) -> Result<(), ConvertError> {
         if encoded.is_alone {
-            self.ready.extend_from_slice(&encoded.mp3);
-        } else {
-            self.joiner
-                .push(&encoded.mp3, encoded.warm_up_frames, &mut self.ready)
-                .map_err(|error| ConvertError::internal("joining segments", error))?;
+            return self.output.write(&encoded.mp3);
         }
-        self.write()
-    }
-
-    fn write(&mut self) -> Result<(), ConvertError> {
-        self.log
-            .push(&self.ready)
-            .map_err(|error| ConvertError::internal("following the frames", error))?;
-        if self.size_bytes() > self.limits.output_bytes {
-            return Err(Verdict::OutputTooLarge {
-                limit_bytes: self.limits.output_bytes,
-            }
-            .into());
-        }
-        self.sink.write_all(&self.ready).map_err(ConvertError::Write)?;
         self.ready.clear();
-        Ok(())
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.tag_bytes + self.head.placeholder().len() as u64 + self.log.bytes
+        self.joiner
+            .push(&encoded.mp3, encoded.warm_up_frames, &mut self.ready)
+            .map_err(|error| ConvertError::internal("joining segments", error))?;
+        self.output.write(&self.ready)
     }
 
     /// Ends the MP3. What only the input knows is left at nothing.
@@ -175,23 +144,18 @@ impl<'a> Mp3<'a> {
         let rest = mem::take(&mut self.chunk);
         self.segments.finish(rest)?;
         while !matches!(self.wait()?, Event::End) {}
+        self.ready.clear();
         self.joiner.finish(&mut self.ready);
-        self.write()?;
-        self.sink.flush().map_err(ConvertError::Write)?;
-        if !self.log.is_whole() {
-            return Err(ConvertError::Internal {
-                operation: "ending on a whole frame",
-                source: None,
-            });
-        }
+        self.output.write(&self.ready)?;
+        let log = self.output.finish()?;
         Ok(Converted {
-            size_bytes: self.size_bytes(),
+            size_bytes: self.output.size_bytes(),
             duration: self.position(),
             samples: self.samples,
             sample_rate_hz: self.format.sample_rate_hz,
             channels: if self.format.mono { 1 } else { 2 },
-            head: self.head.finish(&self.format, &self.log, self.samples),
-            head_at: self.tag_bytes,
+            head: self.head.finish(&self.format, &log, self.samples),
+            head_at: self.output.head_at(),
             bytes_read: 0,
             source_bytes: None,
             errors: 0,

@@ -73,6 +73,14 @@ pub(crate) fn seek(demuxer: &mut Input, stream_index: usize, timestamp: i64) -> 
     Ok(())
 }
 
+/// Whether the container has this packet only for the decoder's sake, and its sound is to be dropped.
+pub(crate) fn is_discarded(packet: &ff::Packet) -> bool {
+    use ff::packet::Ref;
+    // SAFETY: the packet lives as long as its wrapper, which is borrowed.
+    let flags = unsafe { (*packet.as_ptr()).flags };
+    flags & ff::ffi::AV_PKT_FLAG_DISCARD != 0
+}
+
 /// How many places the container's index has for this stream.
 pub(crate) fn index_length(stream: &Stream<'_>) -> usize {
     // SAFETY: the stream lives as long as its context, which `stream` borrows; the call only reads.

@@ -47,8 +47,9 @@ pub enum Track {
 /// source as far as MP3 can carry them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// How the MP3 spends its bits.
-    pub rate: Rate,
+    /// How the MP3 spends its bits. None is V2, or, where the source's audio is an MP3 already and nothing else is asked
+    /// of the sound (`quality`, `channels`, `sample_rate_hz`), that very MP3.
+    pub rate: Option<Rate>,
     /// LAME's effort, 0 (slowest, best) to 9. None leaves it to LAME.
     pub quality: Option<u8>,
     /// 1 (mono) or 2 (stereo). None keeps mono, and mixes everything above stereo down to it.
@@ -100,7 +101,7 @@ impl Default for Limits {
 
 impl Settings {
     pub(crate) fn check(&self) -> Result<(), ConvertError> {
-        let rate_is_good = match self.rate {
+        let rate_is_good = match self.rate.unwrap_or_default() {
             Rate::Vbr(quality) => quality <= 9,
             Rate::Cbr(kbps) => BITRATES_KBPS.contains(&kbps),
         };
@@ -120,6 +121,11 @@ impl Settings {
             return Ok(());
         };
         Err(ConvertError::Settings { field: problem })
+    }
+
+    /// Whether an MP3 inside the source may stay as it is.
+    pub(crate) fn allow_copy(&self) -> bool {
+        self.rate.is_none() && self.quality.is_none() && self.channels.is_none() && self.sample_rate_hz.is_none()
     }
 
     /// The extension of the file name, where it can be nothing but an extension.
@@ -145,14 +151,14 @@ mod tests {
             (
                 "rate",
                 Settings {
-                    rate: Rate::Vbr(10),
+                    rate: Some(Rate::Vbr(10)),
                     ..Settings::default()
                 },
             ),
             (
                 "rate",
                 Settings {
-                    rate: Rate::Cbr(129),
+                    rate: Some(Rate::Cbr(129)),
                     ..Settings::default()
                 },
             ),

@@ -86,7 +86,7 @@ fn encode(format: Mp3Format, chunks: u64, threads: usize, samples: &[f32]) -> (V
     };
     let watch = Watch::new(|_| ControlFlow::Continue(()), Duration::MAX);
     let mut bytes = Vec::new();
-    let mut mp3 = Mp3::with_schedule(format, Schedule::fixed(chunks), &settings, &watch, &mut bytes).unwrap();
+    let mut mp3 = Mp3::with_schedule(format, Schedule::fixed(chunks), &[], &settings, &watch, &mut bytes).unwrap();
     // In blocks that end nowhere in particular.
     for left in samples.chunks(4999) {
         let right: Vec<f32> = left.iter().map(|sample| 0.7 * sample).collect();
@@ -281,7 +281,7 @@ fn a_cancel_ends_the_threads_before_the_rest_is_encoded() {
     );
     let mut bytes = Vec::new();
     let settings = Settings::default();
-    let mut mp3 = Mp3::with_schedule(format, Schedule::fixed(2), &settings, &watch, &mut bytes).unwrap();
+    let mut mp3 = Mp3::with_schedule(format, Schedule::fixed(2), &[], &settings, &watch, &mut bytes).unwrap();
     let block = Block {
         left: &samples,
         right: Some(&samples),

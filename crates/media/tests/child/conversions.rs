@@ -140,7 +140,7 @@ pub(crate) fn the_sinks_error_comes_back_with_its_text() {
 
 pub(crate) fn a_setting_out_of_range_is_refused_by_name() {
     let settings = Settings {
-        rate: Rate::Vbr(10),
+        rate: Some(Rate::Vbr(10)),
         ..Settings::default()
     };
     let refused = child().convert(Source::stream(io::empty()), &mut io::sink(), &settings, go_on);

@@ -36,7 +36,7 @@ fn wav(rate_hz: u32, channels: u16, frames: u32) -> Vec<u8> {
 
 fn with_rate(rate: Rate) -> Settings {
     Settings {
-        rate,
+        rate: Some(rate),
         ..Settings::default()
     }
 }

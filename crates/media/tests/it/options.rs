@@ -30,7 +30,7 @@ fn every_constant_bitrate_is_kept_in_every_frame() {
     let path = testkit::media::sample("wav-44100");
     for kbps in [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320] {
         let settings = Settings {
-            rate: Rate::Cbr(kbps),
+            rate: Some(Rate::Cbr(kbps)),
             ..settings_for(&path)
         };
         let found = bitrates(convert_file(&path, &settings).unwrap().frames());
@@ -46,7 +46,7 @@ fn a_bitrate_too_high_for_the_sample_rate_becomes_the_highest_it_allows() {
     for (name, highest) in [("wav-8000-mono", 64), ("mp3-22050", 160)] {
         let path = testkit::media::sample(name);
         let settings = Settings {
-            rate: Rate::Cbr(320),
+            rate: Some(Rate::Cbr(320)),
             ..settings_for(&path)
         };
         let found = bitrates(convert_file(&path, &settings).unwrap().frames());
@@ -61,7 +61,7 @@ fn a_better_variable_rate_is_a_larger_file() {
         .into_iter()
         .map(|quality| {
             let settings = Settings {
-                rate: Rate::Vbr(quality),
+                rate: Some(Rate::Vbr(quality)),
                 ..settings_for(&path)
             };
             convert_file(&path, &settings).unwrap().converted.size_bytes
@@ -105,7 +105,7 @@ fn lames_effort_changes_the_bytes_and_not_the_length() {
     let path = testkit::media::sample("wav-44100");
     let with_quality = |quality| {
         let settings = Settings {
-            rate: Rate::Cbr(128),
+            rate: Some(Rate::Cbr(128)),
             quality: Some(quality),
             ..settings_for(&path)
         };

@@ -35,7 +35,7 @@ fn the_mp3_is_the_same_with_any_number_of_threads_and_as_long_as_the_source() {
         let path = minute(folder.path(), rate_hz, channels);
         let with_threads = |count| {
             let settings = Settings {
-                rate,
+                rate: Some(rate),
                 threads: NonZeroUsize::new(count),
                 ..settings_for(&path)
             };

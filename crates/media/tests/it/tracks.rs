@@ -156,12 +156,12 @@ fn a_part_of_a_video_is_found_by_its_index_and_is_the_same_sound() {
             &path,
         );
         let best = Settings {
-            rate: Rate::Cbr(320),
+            rate: Some(Rate::Cbr(320)),
             ..settings_for(&path)
         };
         let whole = decode(&convert_file(&path, &best).unwrap().bytes);
         let settings = Settings {
-            rate: Rate::Cbr(320),
+            rate: Some(Rate::Cbr(320)),
             ..part(Some(9500), Some(11_250))
         };
         let mp3 = convert_file(&path, &settings).unwrap();

@@ -1,0 +1,248 @@
+//! An MP3 inside the source is copied as it is, unless something is asked of the sound.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use media::{Rate, Settings};
+
+use crate::support::{Mp3, convert_bytes, convert_file, decode, settings_for, verdict};
+
+const SOUND: &str = "0.4*sin(2*PI*t*(300+50*t))+0.1*random(0)*lt(mod(t\\,0.7)\\,0.1)|0.3*sin(1320*PI*t)";
+
+/// Eight seconds in a container, by its extension.
+fn source(folder: &Path, extension: &str, rate_hz: u32, audio: &str) -> PathBuf {
+    let name: String = audio.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let path = folder.join(format!("{rate_hz}-{name}.{extension}"));
+    let video = match extension {
+        "mp3" => "",
+        "avi" => "-f lavfi -i testsrc2=size=160x120:rate=10:duration=8 -c:v mpeg4",
+        "ts" => "-f lavfi -i testsrc2=size=160x120:rate=25:duration=8 -c:v mpeg2video",
+        _ => "-f lavfi -i testsrc2=size=160x120:rate=10:duration=8 -c:v libx264 -preset ultrafast",
+    };
+    // The input of the sound comes first, so that output options of the video may follow it.
+    testkit::media::ffmpeg(
+        &format!("-f lavfi -i aevalsrc={SOUND}:s={rate_hz}:d=8 {video} -c:a libmp3lame {audio}"),
+        &path,
+    );
+    path
+}
+
+/// All frames, head first.
+fn frames(mut mp3: &[u8]) -> Vec<&[u8]> {
+    const MPEG1: [usize; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+    const MPEG2: [usize; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+    let mut frames = Vec::new();
+    while !mp3.is_empty() {
+        assert_eq!(mp3[0], 0xff, "a frame begins where the last one ends");
+        let version = usize::from(mp3[1] >> 3 & 3);
+        let (kbps, bytes_per_kbps) = if version == 3 {
+            (MPEG1, 144_000)
+        } else {
+            (MPEG2, 72_000)
+        };
+        let rate_hz = [44_100, 48_000, 32_000][usize::from(mp3[2] >> 2 & 3)] >> [2, 0, 1, 0][version];
+        let bytes = kbps[usize::from(mp3[2] >> 4)] * bytes_per_kbps / rate_hz + usize::from(mp3[2] >> 1 & 1);
+        let (frame, rest) = mp3.split_at(bytes);
+        frames.push(frame);
+        mp3 = rest;
+    }
+    frames
+}
+
+/// What `ffmpeg -c:a copy` finds in a file, one after the other.
+fn copied_by_ffmpeg(path: &Path) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.mp3");
+    let arguments = format!(
+        "-i {} -map 0:a -c:a copy -write_xing 0 -id3v2_version 0",
+        path.display()
+    );
+    testkit::media::ffmpeg(&arguments, &copy);
+    fs::read(copy).unwrap()
+}
+
+/// A file as libavcodec decodes it, at its own rate, interleaved.
+fn decoded_by_ffmpeg(path: &Path) -> Vec<f32> {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("decoded.raw");
+    testkit::media::ffmpeg(&format!("-i {} -map 0:a -f f32le", path.display()), &raw);
+    let bytes = fs::read(raw).unwrap();
+    bytes
+        .chunks_exact(4)
+        .map(|four| f32::from_le_bytes(four.try_into().unwrap()))
+        .collect()
+}
+
+fn our_copy(mp3: &Mp3) -> Vec<f32> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ours.mp3");
+    fs::write(&path, &mp3.bytes).unwrap();
+    decoded_by_ffmpeg(&path)
+}
+
+#[test]
+fn the_frames_are_those_of_the_source_in_every_container() {
+    let folder = tempfile::tempdir().unwrap();
+    for extension in ["avi", "mp4", "mkv", "ts", "mp3"] {
+        for (rate_hz, audio) in [(44_100, "-b:a 128k"), (48_000, "-q:a 4 -ac 1"), (22_050, "-b:a 64k")] {
+            let path = source(folder.path(), extension, rate_hz, audio);
+            let mp3 = convert_file(&path, &settings_for(&path)).unwrap();
+            let case = path.display();
+            let head_bytes = mp3.converted.head.len();
+            assert!(mp3.frames()[head_bytes..] == copied_by_ffmpeg(&path), "{case}");
+            assert_eq!(mp3.converted.errors, 0, "{case}");
+            assert_eq!(u64::from(mp3.converted.sample_rate_hz), u64::from(rate_hz), "{case}");
+
+            // And it plays as the source does.
+            let channels = usize::from(mp3.converted.channels);
+            let expected = decoded_by_ffmpeg(&path);
+            let ours = our_copy(&mp3);
+            assert_eq!((ours.len() / channels) as u64, mp3.converted.samples, "{case}");
+            assert_eq!(decode(&mp3.bytes).frames(), mp3.converted.samples, "{case}");
+            assert!(ours.starts_with(&expected), "{case}");
+            // Matroska cuts off at the end alone, which a head frame cannot say.
+            let too_long = (ours.len() - expected.len()) / channels;
+            assert!(
+                too_long < if extension == "mkv" { 1152 } else { 1 },
+                "{case}: {too_long}"
+            );
+        }
+    }
+}
+
+#[test]
+fn start_and_end_are_exact_and_all_frames_but_the_first_are_the_sources() {
+    let folder = tempfile::tempdir().unwrap();
+    for (extension, rate_hz, audio) in [
+        ("mkv", 44_100, "-b:a 128k"),
+        ("mp4", 48_000, "-q:a 0"),
+        ("mp3", 22_050, "-b:a 64k"),
+        ("avi", 48_000, "-b:a 320k"),
+        ("avi", 16_000, "-b:a 24k -ac 1"),
+    ] {
+        let path = source(folder.path(), extension, rate_hz, audio);
+        let whole = decoded_by_ffmpeg(&path);
+        for (start_ms, end_ms) in [(1_000, 3_000), (2_340, 2_400), (100, 7_020), (7_000, 60_000)] {
+            let settings = Settings {
+                start: Some(Duration::from_millis(start_ms)),
+                end: Some(Duration::from_millis(end_ms)),
+                ..settings_for(&path)
+            };
+            let mp3 = convert_file(&path, &settings).unwrap();
+            let channels = usize::from(mp3.converted.channels);
+            let at = |ms: u64| (usize::try_from(ms * u64::from(rate_hz) / 1000).unwrap() * channels).min(whole.len());
+            let expected = &whole[at(start_ms)..at(end_ms)];
+            let case = format!("{} {start_ms} to {end_ms}", path.display());
+            assert_eq!(mp3.converted.samples, (expected.len() / channels) as u64, "{case}");
+            assert_eq!(decode(&mp3.bytes).frames(), mp3.converted.samples, "{case}");
+            assert!(
+                our_copy(&mp3) == expected,
+                "{case}: bit by bit what the whole decodes to there"
+            );
+            let original = copied_by_ffmpeg(&path);
+            let original = frames(&original);
+            let ours = frames(mp3.frames());
+            // The head, and the frame that holds the reservoir.
+            assert!(ours[2..].iter().all(|frame| original.contains(frame)), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_start_behind_the_end_of_the_sound_is_the_owners_to_correct() {
+    let path = testkit::media::sample("avi-mpeg4-mp3");
+    let settings = Settings {
+        start: Some(Duration::from_secs(60)),
+        ..settings_for(&path)
+    };
+    assert_eq!(verdict(convert_file(&path, &settings)), "no_audio");
+}
+
+#[test]
+fn whatever_is_asked_of_the_sound_has_it_encoded() {
+    let path = testkit::media::sample("mp3-22050");
+    let plain = settings_for(&path);
+    let original = copied_by_ffmpeg(&path);
+    let is_copy = |settings: &Settings| {
+        let mp3 = convert_file(&path, settings).unwrap();
+        mp3.bytes.ends_with(&original)
+    };
+    assert!(is_copy(&plain));
+    for asked in [
+        Settings {
+            rate: Some(Rate::default()),
+            ..plain.clone()
+        },
+        Settings {
+            quality: Some(5),
+            ..plain.clone()
+        },
+        Settings {
+            channels: Some(1),
+            ..plain.clone()
+        },
+        Settings {
+            sample_rate_hz: Some(22_050),
+            ..plain.clone()
+        },
+    ] {
+        assert!(!is_copy(&asked), "{asked:?}");
+    }
+}
+
+#[test]
+fn junk_between_frames_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = source(folder.path(), "mp3", 44_100, "-b:a 128k -write_xing 0");
+    let original = copied_by_ffmpeg(&path);
+    let mut damaged = Vec::new();
+    for (number, frame) in frames(&original).into_iter().enumerate() {
+        if number > 0 && number % 100 == 0 {
+            damaged.extend([0x55; 300]);
+        }
+        damaged.extend(frame);
+    }
+    let mp3 = convert_bytes(damaged, &settings_for(&path)).unwrap();
+    assert!(mp3.frames()[mp3.converted.head.len()..] == original);
+    assert!(mp3.converted.errors <= 3, "{}", mp3.converted.errors);
+}
+
+#[test]
+fn frames_of_another_kind_in_the_middle_are_left_out_and_at_the_start_have_all_encoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let stereo = source(folder.path(), "mp3", 44_100, "-b:a 128k -write_xing 0 -id3v2_version 0");
+    let mono = source(
+        folder.path(),
+        "mp3",
+        44_100,
+        "-ac 1 -b:a 64k -write_xing 0 -id3v2_version 0",
+    );
+    let (stereo_frames, mono_frames) = (fs::read(&stereo).unwrap(), fs::read(&mono).unwrap());
+    let settings = settings_for(&stereo);
+
+    let late = convert_bytes([stereo_frames.as_slice(), &mono_frames].concat(), &settings).unwrap();
+    assert!(late.frames()[late.converted.head.len()..] == stereo_frames);
+    assert!(late.converted.errors > 0);
+
+    let few = frames(&stereo_frames)[..10].concat();
+    let early = convert_bytes([few.as_slice(), &mono_frames].concat(), &settings).unwrap();
+    assert!(!early.bytes.ends_with(&mono_frames));
+    assert!((decode(&early.bytes).seconds() - 8.3).abs() < 0.3);
+}
+
+#[test]
+fn the_head_tells_constant_from_variable_and_where_to_seek() {
+    let folder = tempfile::tempdir().unwrap();
+    for (audio, name) in [("-b:a 128k", b"Info"), ("-q:a 4", b"Xing")] {
+        let path = source(folder.path(), "avi", 44_100, audio);
+        let mp3 = convert_file(&path, &settings_for(&path)).unwrap();
+        let head = &mp3.converted.head;
+        let tag = head.windows(4).position(|word| word == name).unwrap();
+        let number = |at: usize| u32::from_be_bytes(head[tag + at..][..4].try_into().unwrap());
+        assert_eq!(number(8) as usize, frames(mp3.frames()).len() - 1);
+        assert_eq!(number(12) as usize, mp3.frames().len());
+        let places = &head[tag + 16..][..100];
+        assert!(places.is_sorted() && places[99] > 240, "{places:?}");
+    }
+}

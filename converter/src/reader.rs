@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// A gap of at most this is read and thrown away rather than asked around: half a chunk, so that no chunk of GridFS is
 /// fetched for the gap alone.
 const SKIP_BYTES: u64 = 128 * 1024;
-/// After so many questions that each went on where the last one ended, the rest of the file is fetched ahead.
+/// After so many questions without a gap, each of which went on where the last one ended, the rest of the file is fetched ahead.
 const IN_A_ROW: u32 = 3;
 
 /// The bytes of one video, for a thread that waits for them.
@@ -58,11 +58,8 @@ impl BlobReader {
         let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else {
             return Ok(());
         };
-        self.in_a_row = if first.start == self.asked_until {
-            self.in_a_row + 1
-        } else {
-            0
-        };
+        let goes_on = first.start == self.asked_until && ranges.windows(2).all(|pair| pair[0].end == pair[1].start);
+        self.in_a_row = if goes_on { self.in_a_row + 1 } else { 0 };
         self.asked_until = last.end;
         for (number, range) in ranges.iter().enumerate() {
             self.go_to(&ranges[number..]).await?;

@@ -2,24 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod reading;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use ::media::child::Program;
+use bytes::Bytes;
 use converter::{Children, ConversionSettings, Converter, DeleteSource};
 use domain::{
-    Address, BlobOwner, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob, Options, Queue, Rate, ReasonCode,
-    Reference, Step, Uploaded, Work,
+    Address, BlobOwner, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob, Options, Queue, Rate,
+    ReasonCode, Reference, Step, Uploaded, Work,
 };
 use futures_util::TryStreamExt as _;
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
-use testkit::media;
-
-/// How long a test waits for what must happen before it calls it a hang.
-const HANG: Duration = Duration::from_secs(120);
+use testkit::{HANG, media, until};
 
 struct Bench {
     scratch: tempfile::TempDir,
@@ -93,16 +91,8 @@ impl Bench {
     }
 
     async fn ended(&self, id: JobId) -> Job {
-        let ended = async {
-            loop {
-                let job = self.jobs.get(id).await.unwrap().unwrap();
-                if job.state.is_final() {
-                    return job;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(HANG, ended).await.expect("the job never ended")
+        let job = async || self.jobs.get(id).await.unwrap().filter(|job| job.state.is_final());
+        until("the job has ended", job).await
     }
 
     async fn bytes_of(&self, mp3: Fid) -> Vec<u8> {
@@ -267,18 +257,11 @@ async fn a_video_that_is_not_in_the_store_is_our_trouble() {
     let id = bench.upload(&media::sample("ogg-opus-mono"), Options::default()).await;
     bench.blobs.delete(Bucket::Videos, id).await.unwrap();
     bench.start(DeleteSource::Never);
-    let tried = async {
-        loop {
-            let job = bench.jobs.get(id).await.unwrap().unwrap();
-            if job.attempts == 1 && job.state == JobState::Queued {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(HANG, tried)
-        .await
-        .expect("the job was never tried and put back");
+    until("the job is tried and put back", async || {
+        let job = bench.jobs.get(id).await.unwrap().unwrap();
+        (job.attempts == 1 && job.state == JobState::Queued).then_some(())
+    })
+    .await;
     bench.stop().await;
 }
 

@@ -4,6 +4,7 @@
 mod copy;
 mod damage;
 mod failures;
+mod formats;
 mod head;
 mod hostile;
 mod options;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the steps tests share fail as tests do: by panicking")]
 
 mod broker;
+mod deployed;
 mod management;
 mod outage;
 mod warnings;

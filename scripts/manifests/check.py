@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Checks manifests/ without a cluster; `make manifests-check` runs it.
+
+Each kustomization is rendered, validated against the schemas of the oldest and the newest Kubernetes we support, scanned
+for bad practice (exceptions and their reasons: checkov.yaml), and held against itself and the binaries (suite.py).
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import jsonschema
+import yaml
+
+import services
+import suite
+from render import Unknown, render
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOOLS = pathlib.Path(sys.executable).parent
+MANIFESTS = services.ROOT / "manifests"
+FOLDERS = ["auth", "gateway", "converter", "notification", "rabbit", "mysql", "mongodb"]
+KUBERNETES = ["1.30", "1.37"]
+
+
+def kustomizations():
+    yield "manifests", MANIFESTS
+    for path in sorted((MANIFESTS / "overlays").iterdir()):
+        yield f"overlays/{path.name}", path
+
+
+def run(*command):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
+def validate(name, objects, folder):
+    """Against the bundled schemas, strictly; our own small ones for kinds that a cluster learns from others."""
+    schemas = json.loads((HERE / "custom-resources.json").read_text())
+    native = [one for one in objects if one["kind"] not in schemas]
+    path = folder / f"{name.replace('/', '-')}.yaml"
+    path.write_text(yaml.safe_dump_all(native))
+    for version in KUBERNETES:
+        done = run(TOOLS / "kubernetes-validate", "--strict", "--quiet", "-k", version, path)
+        if done.returncode or done.stdout.strip():
+            yield f"{name}: Kubernetes {version}: {done.stdout.strip()}"
+    for one in objects:
+        if one["kind"] in schemas:
+            for error in jsonschema.Draft202012Validator(schemas[one["kind"]]).iter_errors(one):
+                yield f"{name}: {one['kind']} {one['metadata']['name']}: {error.json_path}: {error.message}"
+
+
+def as_kubectl(name, folder, objects):
+    """Where kubectl is installed, its rendering must be ours."""
+    if not shutil.which("kubectl"):
+        return
+    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        yield f"{name}: kubectl kustomize: {done.stderr.strip()}"
+        return
+    theirs = [json.dumps(one, sort_keys=True) for one in yaml.safe_load_all(done.stdout)]
+    ours = [json.dumps(one, sort_keys=True) for one in objects]
+    if sorted(theirs) != sorted(ours):
+        yield f"{name}: kubectl renders something else"
+
+
+def listed():
+    """`kubectl apply -f` on a folder and the kustomization there must mean the same."""
+    for folder in FOLDERS:
+        path = MANIFESTS / folder
+        named = set(yaml.safe_load((path / "Kustomization").read_text())["resources"])
+        there = {file.name for file in path.iterdir() if file.suffix in (".yaml", ".yml", ".json")}
+        if named != there:
+            yield f"manifests/{folder}: the Kustomization and the folder differ: {sorted(named ^ there)}"
+
+
+def scan(folder):
+    """The policy scan of everything that was rendered, and of the Dockerfiles."""
+    settings = HERE / "checkov.yaml"
+    done = run(TOOLS / "checkov", "--config-file", settings, "--framework", "kubernetes", "-d", folder)
+    if done.returncode:
+        yield f"checkov: {done.stdout.strip()[-4000:]}"
+    dockerfiles = sorted((services.ROOT / "Dockerfiles").glob("*.Dockerfile"))
+    if not dockerfiles:
+        return
+    done = run(TOOLS / "checkov", "--config-file", settings, "--framework", "dockerfile", "-d", services.ROOT / "Dockerfiles")
+    if done.returncode:
+        yield f"checkov: {done.stdout.strip()[-4000:]}"
+    done = run(TOOLS / "hadolint", "--config", HERE / "hadolint.yaml", *dockerfiles)
+    if done.returncode:
+        yield f"hadolint: {done.stdout.strip()}"
+
+
+def main():
+    missing = [name for name in services.SERVICES if not (services.BINARIES / name).exists()]
+    if missing:
+        sys.exit(f"error: not built: {', '.join(missing)}; run `make manifests-check`")
+    faults = list(listed())
+    secrets = suite.made_secrets()
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        for name, folder in kustomizations():
+            try:
+                objects = render(folder)
+            except (Unknown, KeyError, IndexError) as error:
+                faults.append(f"{name}: cannot be rendered: {error!r}")
+                continue
+            faults += validate(name, objects, scratch)
+            faults += as_kubectl(name, folder, objects)
+            faults += suite.Suite(name, objects, secrets).check()
+        faults += scan(scratch)
+    for fault in faults:
+        print(f"manifests: {fault}", file=sys.stderr)
+    if faults:
+        sys.exit(1)
+    print(f"manifests: as they should be, for Kubernetes {KUBERNETES[0]} to {KUBERNETES[-1]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -44,12 +44,14 @@ pub struct Converted {
 
 /// Converts the audio of `source` to MP3, written to `sink` in order. The same source and settings give the same bytes.
 ///
-/// Of several audio streams it takes the one that the `ffmpeg` command would. Damaged parts are left out; what remains is
-/// converted. Memory does not grow with the source, apart from the container's index.
+/// Audio that is an MP3 already is copied where nothing is asked of the sound, see [`Settings::rate`]. Of several audio
+/// streams it takes the one that the `ffmpeg` command would. Damaged parts are left out; what remains is converted. Memory
+/// does not grow with the source, apart from the container's index.
 ///
-/// Synchronous: runs on the calling thread until the end, blocked by `source` and `sink`. `progress` is called before every
-/// read of the source and after every packet, thousands of times a second, on the same thread; it must return at
-/// once, and ends the conversion by `Break`.
+/// Synchronous: reads, decodes and writes on the calling thread until the end, blocked by `source` and `sink`, and encodes on
+/// [`Settings::threads`] others, which end before it returns. `progress` is called before every read of the source and
+/// after every packet, thousands of times a second, on the calling thread; it must return at once, and ends the
+/// conversion by `Break`.
 ///
 /// # Errors
 /// Sorted by what to do next, see [`ConvertError`]. What `sink` got by then is of no use.

@@ -166,7 +166,8 @@ impl<'a> Copying<'a> {
     fn begin(found: &Found, tag: &[u8], settings: &Settings, sink: &'a mut dyn Write) -> Result<Self, ConvertError> {
         let first = found.first;
         let rate_hz = first.sample_rate_hz();
-        let from = found.skip + settings.start.map_or(0, |start| cut::samples(start, rate_hz));
+        let behind_skip = |position| cut::samples(position, rate_hz).saturating_add(found.skip);
+        let from = settings.start.map_or(found.skip, behind_skip);
         let to = settings
             .end
             .map_or(u64::MAX, |end| found.skip + cut::samples(end, rate_hz));
@@ -250,8 +251,11 @@ impl<'a> Copying<'a> {
     fn finish(mut self, discard: u64, settings: &Settings) -> Result<Converted, ConvertError> {
         let end = self.end().saturating_sub(discard).min(self.to);
         if end <= self.from {
-            let start = settings.start.unwrap_or_default();
-            return Err(Verdict::NothingThere { start }.into());
+            let verdict = match settings.start {
+                Some(start) => Verdict::NothingThere { start },
+                None => Verdict::Damaged,
+            };
+            return Err(verdict.into());
         }
         self.output.write(&self.ready)?;
         let log = self.output.finish()?;

@@ -1,10 +1,11 @@
 //! The conversion engine: any media with audio in, one MP3 out. libav demuxes and decodes, LAME encodes.
 //!
-//! Knows nothing of jobs, queues or stores. [`convert`] is synchronous and runs on the thread that calls it:
+//! Knows nothing of jobs, queues or stores. [`convert`] is synchronous: it runs on the thread that calls it, and on encoders'
+//! threads that end before it returns.
 //!
 //! ```text
-//! Source -> input (demux, decode) -> mixer (rate, channels) -> encoder (LAME) -> frame log -> sink
-//!                                                                                   \-> head frame
+//! Source -> input (demux, decode) -> mixer (rate, channels) -> segments (LAME, on threads) -> join -> output -> sink
+//!                 \-> copy, where the audio is an MP3 already ---------------------------------/      \-> head frame
 //! ```
 //!
 //! An ID3v2 tag comes first, if there is anything to tell. The first frame after it (Xing/Info with the LAME tag) is

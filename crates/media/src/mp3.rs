@@ -16,6 +16,9 @@ use crate::segments::{Chunk, Encoded, Event, Segments};
 use crate::watch::Watch;
 use crate::{ConvertError, Converted, Limits, Settings, Verdict};
 
+/// More would find no samples to encode, see [`most_chunks`](crate::schedule::most_chunks).
+const MOST_THREADS: usize = 16;
+
 /// The MP3 being written.
 pub(crate) struct Mp3<'a> {
     segments: Segments,
@@ -58,7 +61,8 @@ impl<'a> Mp3<'a> {
         sink: &'a mut dyn Write,
     ) -> Result<Self, ConvertError> {
         let threads = settings.threads.or_else(|| available_parallelism().ok());
-        let segments = Segments::new(format, schedule, threads.map_or(1, NonZeroUsize::get));
+        let threads = threads.map_or(1, NonZeroUsize::get).min(MOST_THREADS);
+        let segments = Segments::new(format, schedule, threads);
         let head = Head::new(&format);
         Ok(Self {
             output: Output::begin(tag, head.placeholder(), settings.limits, sink)?,

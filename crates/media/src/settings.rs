@@ -65,8 +65,8 @@ pub struct Settings {
     /// The source's file name. Its extension is a hint to what the file is, and what is left of it without the extension
     /// is the MP3's title where the source has none.
     pub file_name: Option<String>,
-    /// How many threads encode, apart from the one that reads and decodes. The MP3 is the same with any number. None is as
-    /// many as the process may use.
+    /// How many threads encode, apart from the one that reads and decodes; more than 16 are taken for 16. The MP3 is the same
+    /// with any number. None is as many as the process may use.
     pub threads: Option<NonZeroUsize>,
     /// Where a conversion ends in a verdict.
     pub limits: Limits,

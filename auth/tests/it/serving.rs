@@ -4,16 +4,14 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use domain::{AuthError, Authenticator, Credentials};
 use serde_json::Value;
-use testkit::servers::{MariaDbHome, mysql_database};
+use testkit::servers::{Home as _, MariaDbHome, mysql_database};
+use testkit::{HANG, until};
 
 use crate::support::{SECRET, binary};
-
-/// How long something that must happen may take before the test is given up.
-const HANG_GUARD: Duration = Duration::from_secs(60);
 
 /// A running `auth serve`. Dropping it kills it.
 struct Replica {
@@ -57,7 +55,7 @@ impl Replica {
 
     /// Reads the log up to an entry with that message.
     fn wait_for(&self, message: &str) -> Value {
-        let give_up = Instant::now() + HANG_GUARD;
+        let give_up = Instant::now() + HANG;
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
             let entry = self
@@ -86,7 +84,7 @@ impl Replica {
         );
         let status = self.child.wait().unwrap();
         let mut rest = Vec::new();
-        while let Ok(entry) = self.log.recv_timeout(HANG_GUARD) {
+        while let Ok(entry) = self.log.recv_timeout(HANG) {
             rest.push(entry);
         }
         (status.code(), rest)
@@ -109,17 +107,10 @@ fn admin() -> Credentials {
 
 /// Logs in until the service can judge, which is what a client does that meets 503.
 async fn login(authenticator: &dyn Authenticator, credentials: &Credentials) -> String {
-    let attempts = async {
-        loop {
-            match authenticator.login(credentials).await {
-                Ok(token) => return token,
-                Err(AuthError::Refused | AuthError::Unavailable(_)) => tokio::task::yield_now().await,
-            }
-        }
-    };
-    tokio::time::timeout(HANG_GUARD, attempts)
-        .await
-        .expect("the login is accepted at last")
+    until("the login is accepted", async || {
+        authenticator.login(credentials).await.ok()
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

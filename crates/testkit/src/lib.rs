@@ -7,4 +7,7 @@ pub mod inbox;
 pub mod media;
 pub mod original;
 pub mod servers;
+mod until;
 pub mod visitor;
+
+pub use until::{HANG, until};

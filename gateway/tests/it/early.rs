@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use domain::{JobState, ReasonCode};
 use gateway::Pace;
+use testkit::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client::HANG;
 use crate::gateway::{
-    ADA, CONTENT_TYPE, Gateway, Setup, bearer, eventually, file, form, head, open_form, text, token, upload_head,
+    ADA, CONTENT_TYPE, Gateway, Setup, bearer, file, form, head, open_form, text, token, upload_head,
 };
 
 async fn small_limit() -> Gateway {
@@ -164,7 +165,10 @@ async fn a_client_that_breaks_off_leaves_nothing_behind() {
     let mut client = gateway.connect().await;
     client.send(upload_head(&token, 10_000_000, &[])).await;
     client.send(&body).await;
-    eventually(async || (!gateway.all_jobs().await.is_empty()).then_some(())).await;
+    until("an upload has begun", async || {
+        (!gateway.all_jobs().await.is_empty()).then_some(())
+    })
+    .await;
     assert_eq!(gateway.all_jobs().await[0].state, JobState::Receiving);
     drop(client);
     let job = gateway.ended_job().await;
@@ -210,7 +214,7 @@ async fn the_record_of_a_refused_upload_says_what_was_refused() {
         client.send(format!("{:x}\r\n", body.len())).await;
         client.send(body).await;
         assert_eq!(client.answer().await.status, status);
-        let newest = eventually(async || {
+        let newest = until("the upload has ended", async || {
             let newest = gateway.all_jobs().await.swap_remove(0);
             (newest.state != JobState::Receiving).then_some(newest)
         });

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use auth::{AuthService, PlaintextPasswords, TokenSigner};
 use base64::Engine as _;
@@ -17,9 +16,10 @@ use gateway::{GatewaySettings, GatewayState, Pace, Ports};
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
 use tempfile::TempDir;
+use testkit::until;
 use tokio::net::TcpListener;
 
-use crate::client::{Answer, Client, HANG};
+use crate::client::{Answer, Client};
 
 pub(crate) const ADA: &str = "Ada@example.com";
 pub(crate) const BOB: &str = "bob@example.com";
@@ -162,7 +162,7 @@ impl Gateway {
 
     /// Waits until there is one job, and it is no longer receiving.
     pub(crate) async fn ended_job(&self) -> Job {
-        eventually(async || {
+        until("an upload has ended", async || {
             let jobs = self.jobs.list(None, None, 10, None).await.unwrap();
             jobs.into_iter().find(|job| job.state != JobState::Receiving)
         })
@@ -243,19 +243,6 @@ impl Gateway {
     pub(crate) async fn bytes(&self, bucket: Bucket, id: Fid) -> Vec<u8> {
         std::fs::read(self.blob_path(bucket, id)).unwrap()
     }
-}
-
-/// Waits for a condition without a deadline of its own but the hang guard.
-pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let waited = tokio::time::timeout(HANG, async {
-        loop {
-            if let Some(value) = condition().await {
-                return value;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    waited.await.expect("what is waited for never happens")
 }
 
 /// A token with any claims, signed with the secret.

@@ -1,8 +1,9 @@
 //! `/api/v1/jobs`.
 
 use domain::{JobMessage, JobState, Reason, ReasonCode};
+use testkit::until;
 
-use crate::gateway::{ADA, Gateway, address, eventually, file, form, open_form, text, upload_head};
+use crate::gateway::{ADA, Gateway, address, file, form, open_form, text, upload_head};
 
 #[tokio::test]
 async fn a_job_shows_exactly_the_documented_fields() {
@@ -41,7 +42,10 @@ async fn a_job_shows_its_file_name_while_its_bytes_arrive_and_when_they_stop() {
     client
         .send(open_form(&[file("file", "clips/summer.mp4", b"vid")]))
         .await;
-    eventually(async || (!gateway.all_jobs().await.is_empty()).then_some(())).await;
+    until("an upload has begun", async || {
+        (!gateway.all_jobs().await.is_empty()).then_some(())
+    })
+    .await;
     let shown = gateway.call_as(&ada, "GET", "/api/v1/jobs").await.json();
     assert_eq!(
         (&shown[0]["state"], &shown[0]["filename"]),

@@ -1,12 +1,13 @@
 //! Bodies that are not what they should be.
+use testkit::until;
 
-use crate::gateway::{ADA, CONTENT_TYPE, Gateway, bearer, eventually, file, form, head, open_form, text};
+use crate::gateway::{ADA, CONTENT_TYPE, Gateway, bearer, file, form, head, open_form, text};
 
 const REFUSED: &str = "exactly 1 file required";
 
 /// That nothing of any upload stays: no bytes, and records that say so.
 async fn assert_nothing_is_left(gateway: &Gateway) {
-    eventually(async || {
+    until("every upload has ended", async || {
         let jobs = gateway.all_jobs().await;
         jobs.iter()
             .all(|job| job.state == domain::JobState::Failed)

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use domain::JobState;
+use testkit::until;
 
-use crate::gateway::{ADA, Gateway, eventually, file, form, open_form, upload_head};
+use crate::gateway::{ADA, Gateway, file, form, open_form, upload_head};
 
 #[tokio::test]
 async fn an_upload_that_ends_within_the_grace_is_taken() {
@@ -14,7 +15,10 @@ async fn an_upload_that_ends_within_the_grace_is_taken() {
     let mut client = gateway.connect().await;
     client.send(upload_head(&token, body.len() as u64, &[])).await;
     client.send(&body[..50_000]).await;
-    eventually(async || (!gateway.all_jobs().await.is_empty()).then_some(())).await;
+    until("an upload has begun", async || {
+        (!gateway.all_jobs().await.is_empty()).then_some(())
+    })
+    .await;
     gateway.life.stop();
     client.send(&body[50_000..]).await;
     client.answer().await.assert_plain(200, "success!");
@@ -30,7 +34,10 @@ async fn an_upload_that_outlasts_the_grace_gets_503_and_leaves_nothing_behind() 
     let mut client = gateway.connect().await;
     client.send(upload_head(&token, 10_000_000, &[])).await;
     client.send(open_form(&[file("file", "clip.mp4", &[7; 100_000])])).await;
-    eventually(async || (!gateway.all_jobs().await.is_empty()).then_some(())).await;
+    until("an upload has begun", async || {
+        (!gateway.all_jobs().await.is_empty()).then_some(())
+    })
+    .await;
     let life = gateway.life.clone();
     let stopped = tokio::spawn(async move { life.shut_down(Duration::ZERO).await });
     let answer = client.answer().await;

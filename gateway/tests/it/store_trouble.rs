@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use domain::{Bucket, JobState, JobStore, ReasonCode};
+use testkit::until;
 
 use crate::client::Answer;
 use crate::faults::{Fault, FaultyBlobs, FaultyJobs, Plan};
-use crate::gateway::{ADA, Gateway, Setup, eventually, file, form};
+use crate::gateway::{ADA, Gateway, Setup, file, form};
 
 struct Faulty {
     gateway: Gateway,
@@ -46,7 +47,7 @@ impl Faulty {
 
     /// That the upload's record, if there is one, says that nothing came of it, and that no byte is left.
     async fn assert_nothing_is_left(&self) {
-        eventually(async || {
+        until("every upload has ended", async || {
             let jobs = self.jobs.list(None, None, 10, None).await.unwrap();
             jobs.iter().all(|job| job.state == JobState::Failed).then_some(())
         })
@@ -152,7 +153,10 @@ async fn an_upload_that_another_gateway_gave_up_is_not_committed() {
         .send(crate::gateway::upload_head(&faulty.token, body.len() as u64, &[]))
         .await;
     client.send(&body[..body.len() - 5]).await;
-    eventually(async || (!faulty.gateway.all_jobs().await.is_empty()).then_some(())).await;
+    until("an upload has begun", async || {
+        (!faulty.gateway.all_jobs().await.is_empty()).then_some(())
+    })
+    .await;
     faulty.gateway.lapse_uploads().await;
     gateway::lapsed::end_lapsed(&faulty.gateway.state).await.unwrap();
     client.send(&body[body.len() - 5..]).await;

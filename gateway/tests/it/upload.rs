@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use domain::{BlobOwner, Bucket, JobState};
+use testkit::until;
 
 use crate::client::HANG;
-use crate::gateway::{ADA, Gateway, Setup, address, eventually, file, form, text, upload_head};
+use crate::gateway::{ADA, Gateway, Setup, address, file, form, text, upload_head};
 
 #[tokio::test]
 async fn an_upload_is_stored_committed_and_announced() {
@@ -34,7 +35,10 @@ async fn an_upload_is_stored_committed_and_announced() {
     assert_eq!((message.video_fid, message.mp3_fid), (id, None));
     assert_eq!(message.username.as_str(), ADA);
     // The broker has it, so nobody announces it again.
-    eventually(async || gateway.unannounced().await.is_empty().then_some(())).await;
+    until("the broker has it", async || {
+        gateway.unannounced().await.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -110,7 +114,7 @@ async fn a_bad_value_of_a_known_option_is_400_and_names_it() {
         assert_eq!(answer.status, 400);
         assert!(answer.text().contains(named), "{}", answer.text());
     }
-    eventually(async || {
+    until("every upload has ended", async || {
         let jobs = gateway.all_jobs().await;
         jobs.iter().all(|job| job.state == JobState::Failed).then_some(())
     })

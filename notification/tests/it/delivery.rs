@@ -3,6 +3,7 @@
 use domain::{Fid, Job, JobState, Mp3, Options, Timestamp, VerdictKind};
 use lettre::Message;
 use notification::{Letterhead, Mailer, SendError, SmtpLogin};
+use testkit::{HANG, until};
 
 use crate::mail_server::{Answer, MailServer, Tls, certificate};
 
@@ -280,17 +281,16 @@ async fn mailcrab_reads_what_we_send() {
     let mailer = mailer(&format!("smtp://127.0.0.1:{port}"), None);
     let job = job("ada@example.com", "Grüße.mp4");
     let message = letterhead().compose(&job, VerdictKind::Done).unwrap();
-    let delivered = async {
-        // It says nowhere when it begins to listen.
-        while let Err(error) = mailer.send(NAME, &message).await {
+    // It says nowhere when it begins to listen.
+    until("the mail is sent", async || match mailer.send(NAME, &message).await {
+        Ok(()) => Some(()),
+        Err(error) => {
             assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
-            tokio::task::yield_now().await;
+            None
         }
-        received.recv().await.unwrap()
-    };
-    let mail = tokio::time::timeout(std::time::Duration::from_secs(60), delivered)
-        .await
-        .unwrap();
+    })
+    .await;
+    let mail = tokio::time::timeout(HANG, received.recv()).await.unwrap().unwrap();
     stop.cancel();
     assert_eq!(mail.envelope_from, "robot@example.com");
     assert_eq!(mail.envelope_recipients, ["ada@example.com"]);

@@ -1,11 +1,11 @@
 //! The `notification` binary.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Read as _;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
-const HANG_GUARD: Duration = Duration::from_secs(60);
+use testkit::{HANG, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 fn notification(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_notification"));
@@ -32,20 +32,14 @@ impl Drop for Running {
 }
 
 /// Status line and body of a GET, as soon as somebody listens.
-fn get(port: u16, path: &str) -> String {
-    let give_up = Instant::now() + HANG_GUARD;
-    let mut stream = loop {
-        match TcpStream::connect(("127.0.0.1", port)) {
-            Ok(stream) => break stream,
-            Err(error) => assert!(Instant::now() < give_up, "nobody listens: {error}"),
-        }
-        std::thread::yield_now();
-    };
-    stream.set_read_timeout(Some(HANG_GUARD)).unwrap();
+async fn get(port: u16, path: &str) -> String {
+    let connect = async || TcpStream::connect(("127.0.0.1", port)).await.ok();
+    let mut stream = until("somebody listens", connect).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answered = tokio::time::timeout(HANG, stream.read_to_string(&mut answer)).await;
+    answered.expect("it answers").unwrap();
     answer
 }
 
@@ -82,8 +76,8 @@ fn a_password_that_cannot_be_used_is_not_shown() {
     assert!(text.contains("SMTP_URL") && !text.contains("hunter2"), "{text}");
 }
 
-#[test]
-fn it_waits_for_servers_that_are_away_and_says_so_on_its_operations_port() {
+#[tokio::test]
+async fn it_waits_for_servers_that_are_away_and_says_so_on_its_operations_port() {
     let directory = tempfile::tempdir().unwrap();
     let password = directory.path().join("password");
     std::fs::write(&password, "hunter2\n").unwrap();
@@ -101,14 +95,14 @@ fn it_waits_for_servers_that_are_away_and_says_so_on_its_operations_port() {
         .spawn()
         .unwrap(),
     );
-    assert!(get(port, "/healthz").starts_with("HTTP/1.1 200 "));
-    let ready = get(port, "/readyz?verbose");
+    assert!(get(port, "/healthz").await.starts_with("HTTP/1.1 200 "));
+    let ready = get(port, "/readyz?verbose").await;
     assert!(ready.starts_with("HTTP/1.1 503 "), "{ready}");
     assert!(
         ready.contains(r#""broker":"away""#) && ready.contains(r#""job store":"away""#),
         "{ready}"
     );
-    assert!(get(port, "/metrics").contains("mp3_mails"));
+    assert!(get(port, "/metrics").await.contains("mp3_mails"));
 
     let stopped = Command::new("kill").arg(running.0.id().to_string()).status().unwrap();
     assert!(stopped.success());

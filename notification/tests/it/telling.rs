@@ -1,7 +1,6 @@
 //! From a job's end to its mail, on embedded stores.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
@@ -11,11 +10,10 @@ use domain::{
 use notification::{Mailer, Notification, Outbox};
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
+use testkit::{HANG, until};
 
 use crate::delivery::letterhead;
 use crate::mail_server::{Answer, MailServer, Tls};
-
-const HANG_GUARD: Duration = Duration::from_secs(60);
 
 struct Suite {
     _directory: tempfile::TempDir,
@@ -103,23 +101,16 @@ impl Suite {
 
     async fn counted(&self, outcome: &str) {
         let line = format!("mp3_mails_total{{outcome=\"{outcome}\"}} 1");
-        let counted = async {
-            while !self.metrics.encode().contains(&line) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(HANG_GUARD, counted).await.unwrap_or_else(|_| {
-            panic!("no {line} in {}", self.metrics.encode());
-        });
+        until(&line, async || self.metrics.encode().contains(&line).then_some(())).await;
     }
 
     async fn end(self) {
-        self.life.shut_down(HANG_GUARD).await;
+        self.life.shut_down(HANG).await;
     }
 }
 
 async fn mails(outbox: &Outbox, count: usize) -> Vec<String> {
-    let mails = tokio::time::timeout(HANG_GUARD, outbox.wait_for(count)).await;
+    let mails = tokio::time::timeout(HANG, outbox.wait_for(count)).await;
     mails.expect("the mails are sent")
 }
 
@@ -173,7 +164,7 @@ async fn ten_copies_of_a_message_make_one_mail() {
     let last = suite.converted().await;
     suite.queue.publish(MP3_QUEUE, &last).await.unwrap();
     mails(&outbox, 2).await;
-    suite.life.shut_down(HANG_GUARD).await;
+    suite.life.shut_down(HANG).await;
     assert_eq!(outbox.mails().len(), 2);
 }
 
@@ -245,7 +236,7 @@ async fn a_mail_refused_for_good_is_counted_and_the_job_stays_as_it_is() {
     let message = suite.converted().await;
     suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
     suite.counted("refused").await;
-    suite.life.shut_down(HANG_GUARD).await;
+    suite.life.shut_down(HANG).await;
     let job = suite.jobs.get(message.video_fid).await.unwrap().unwrap();
     assert_eq!(job.state, JobState::Done);
     assert!(suite.jobs.claim(Step::Tell, job.id).await.unwrap().is_none());
@@ -259,7 +250,7 @@ async fn a_mail_the_server_cannot_take_now_is_owed_and_not_due_at_once() {
     let message = suite.converted().await;
     suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
     suite.counted("postponed").await;
-    suite.life.shut_down(HANG_GUARD).await;
+    suite.life.shut_down(HANG).await;
     assert_eq!(server.mails().len(), 1);
     assert!(suite.jobs.claim_due(Step::Tell).await.unwrap().is_none());
 }

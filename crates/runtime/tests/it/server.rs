@@ -1,15 +1,12 @@
 //! The HTTP server: what a client gets when the life ends under it.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::routing::get;
 use runtime::Lifecycle;
+use testkit::{HANG, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-
-const HANG: Duration = Duration::from_secs(60);
 
 async fn ask(address: std::net::SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -116,10 +113,10 @@ async fn a_request_at_hand_is_answered_before_the_end_and_a_new_one_is_not_taken
         .expect("the request never arrived")
         .unwrap();
     life.stop();
-    let refused = async { while TcpStream::connect(address).await.is_ok() {} };
-    tokio::time::timeout(HANG, refused)
-        .await
-        .expect("connections are still taken");
+    until("connections are refused", async || {
+        TcpStream::connect(address).await.err()
+    })
+    .await;
     go_on.send(()).unwrap();
     let answer = tokio::time::timeout(HANG, request)
         .await

@@ -13,10 +13,8 @@ use domain::{
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::worker::{Context, Ending, Handler, Outcome, Worker};
+use testkit::{HANG, until};
 use tokio::sync::Notify;
-
-/// How long a test waits for what must happen before it calls it a hang.
-const HANG: Duration = Duration::from_secs(60);
 
 /// What the handler does with its next claims.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -142,14 +140,8 @@ impl Bench {
     }
 
     async fn reaches(&self, id: JobId, state: JobState) {
-        let reached = async {
-            while self.state(id).await != state {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(HANG, reached)
-            .await
-            .unwrap_or_else(|_| panic!("the job never became {state}"));
+        let what = format!("the job is {state}");
+        until(&what, async || (self.state(id).await == state).then_some(())).await;
     }
 }
 
@@ -173,15 +165,11 @@ async fn a_message_without_a_record_makes_one_and_wakes_the_worker() {
         username: "ada@example.com".parse().unwrap(),
     };
     // The in-process queue may drop what is sent before anybody listens.
-    let sent = async {
-        while bench.jobs.get(message.video_fid).await.unwrap().is_none() {
-            bench.queue.publish(VIDEO_QUEUE, &message).await.unwrap();
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(HANG, sent)
-        .await
-        .expect("the message was never taken");
+    until("the message is taken", async || {
+        bench.queue.publish(VIDEO_QUEUE, &message).await.unwrap();
+        bench.jobs.get(message.video_fid).await.unwrap()
+    })
+    .await;
     bench.reaches(message.video_fid, JobState::Done).await;
     bench.life.shut_down(HANG).await;
     assert_eq!(
@@ -241,15 +229,10 @@ async fn a_job_its_owner_cancels_is_let_go() {
         message: "cancelled".to_owned(),
     };
     assert!(bench.jobs.cancel(id, reason).await.unwrap());
-    let let_go = async {
-        while !bench.handler.endings.lock().unwrap().contains_key(&id) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(HANG, let_go)
-        .await
-        .expect("the handler was never cancelled");
-    assert_eq!(bench.handler.endings.lock().unwrap()[&id], Ending::Lost);
+    let ending = until("the handler is cancelled", async || {
+        bench.handler.endings.lock().unwrap().get(&id).copied()
+    });
+    assert_eq!(ending.await, Ending::Lost);
     assert_eq!(bench.state(id).await, JobState::Cancelled);
     bench.life.shut_down(HANG).await;
 }

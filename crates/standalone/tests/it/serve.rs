@@ -3,10 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
-use testkit::media;
 use testkit::visitor::Visitor;
+use testkit::{media, until};
 
 /// A serving process; killed when dropped.
 pub(crate) struct Serving {
@@ -123,22 +122,13 @@ fn a_job_that_was_accepted_before_a_kill_is_finished_after_the_restart() {
 
     let serving = Serving::start(scratch.path());
     let mail = runtime.block_on(async {
-        let mail = async {
-            loop {
-                let found = std::fs::read_dir(scratch.path().join("data/mail")).ok();
-                let names = found.into_iter().flatten().map(|entry| entry.unwrap().path());
-                if let Some(path) = names
-                    .into_iter()
-                    .find(|path| path.extension().is_some_and(|kind| kind == "eml"))
-                {
-                    return std::fs::read_to_string(path).unwrap();
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(300), mail)
-            .await
-            .expect("the owner was never told")
+        until("the owner is told", async || {
+            let found = std::fs::read_dir(scratch.path().join("data/mail")).ok()?;
+            let mut paths = found.map(|entry| entry.unwrap().path());
+            let path = paths.find(|path| path.extension().is_some_and(|kind| kind == "eml"))?;
+            Some(std::fs::read_to_string(path).unwrap())
+        })
+        .await
     });
     assert!(mail.contains("is now ready!"), "{mail}");
     drop(serving);

@@ -5,6 +5,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use testkit::conformance::queue::{message, next};
 use testkit::servers::{TestVhost, amqp_vhost, unique_name};
+use testkit::until;
 
 use super::connect;
 use super::management::call;
@@ -12,15 +13,16 @@ use super::warnings::Warnings;
 
 /// Publishes until it works, as whoever announces does.
 pub(super) async fn publish_in_the_end(queue: &dyn Queue, name: &str, message: &JobMessage) {
-    let in_the_end = async {
-        while let Err(error) = queue.publish(name, message).await {
-            assert!(matches!(error, domain::PortError::Unavailable { .. }));
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    until("the broker takes the message", async || {
+        match queue.publish(name, message).await {
+            Ok(()) => Some(()),
+            Err(error) => {
+                assert!(matches!(error, domain::PortError::Unavailable { .. }));
+                None
+            }
         }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(120), in_the_end)
-        .await
-        .expect("the broker takes messages in the end");
+    })
+    .await;
 }
 
 /// What a foreign producer could send.

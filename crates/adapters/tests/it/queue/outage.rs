@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::{PortError, Queue, VIDEO_QUEUE};
 use testkit::conformance::queue::{message, next};
 use testkit::servers::{QueueState, RabbitMqHome};
+use testkit::until;
 use tokio::time::timeout;
 
 use super::broker::publish_in_the_end;
@@ -23,14 +24,10 @@ async fn publish_and_fail(queue: &dyn Queue) {
 }
 
 async fn ping_when(queue: &dyn Queue, ok: bool) {
-    let pinged = async {
-        while queue.ping().await.is_ok() != ok {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(BOOT, pinged)
-        .await
-        .expect("the ping tells the truth in the end");
+    until("the ping tells the truth", async || {
+        (queue.ping().await.is_ok() == ok).then_some(())
+    })
+    .await;
 }
 
 /// Adds what `rabbit/rabbitmq.conf` says, less the definitions: the queues come into being by themselves here.

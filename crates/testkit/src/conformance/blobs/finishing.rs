@@ -6,9 +6,8 @@ use bytes::Bytes;
 use domain::{Blob, BlobOwner, BlobStore, Bucket, Head, PortError, Timestamp};
 use futures_util::future::join_all;
 
-use super::support::{
-    CHUNK_BYTES, LARGE_BYTES, assert_gone, begin_large, eventually, new_blob, pattern, put, read_all, write_all,
-};
+use super::support::{CHUNK_BYTES, LARGE_BYTES, assert_gone, begin_large, new_blob, pattern, put, read_all, write_all};
+use crate::until;
 
 /// The SHA-256 of `pattern(0..40 chunks and one byte)`.
 const LARGE_SHA256: &str = "58e8659f9f68f060ca7566e213c7ad2c2ad1f0e44b46f2c5415bfaedfc6140b8";
@@ -198,10 +197,10 @@ pub async fn a_finish_nobody_waits_for_ends_whole_or_not_at_all(store: &Arc<dyn 
     assert!(futures_util::poll!(&mut finish).is_pending());
     drop(finish);
 
-    eventually("the file is whole or gone", || async {
+    until("the file is whole or gone", async || {
         let found = store.stat(Bucket::Videos, new.id).await.unwrap();
         let unfinished = store.list_unfinished(Bucket::Videos, None, 10).await.unwrap();
-        found.is_some() || unfinished.is_empty()
+        (found.is_some() || unfinished.is_empty()).then_some(())
     })
     .await;
     if let Some(blob) = store.stat(Bucket::Videos, new.id).await.unwrap() {

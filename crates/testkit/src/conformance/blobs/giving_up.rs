@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::{BlobStore, Bucket};
 
-use super::support::{LARGE_BYTES, assert_gone, begin_large, eventually, new_blob, pattern, put};
+use super::support::{LARGE_BYTES, assert_gone, begin_large, new_blob, pattern, put};
+use crate::until;
 
 /// While it is written it is invisible; once aborted no part of it is left.
 pub async fn an_aborted_file_was_never_there(store: &Arc<dyn BlobStore>) {
@@ -27,12 +28,9 @@ pub async fn an_aborted_file_was_never_there(store: &Arc<dyn BlobStore>) {
 pub async fn a_dropped_writer_takes_its_parts_back(store: &Arc<dyn BlobStore>) {
     let new = new_blob();
     drop(begin_large(&**store, Bucket::Videos, &new).await);
-    eventually("the parts are gone", || async {
-        store
-            .list_unfinished(Bucket::Videos, None, 10)
-            .await
-            .unwrap()
-            .is_empty()
+    until("the parts are gone", async || {
+        let unfinished = store.list_unfinished(Bucket::Videos, None, 10).await.unwrap();
+        unfinished.is_empty().then_some(())
     })
     .await;
     assert_gone(&**store, Bucket::Videos, new.id).await;
@@ -59,8 +57,9 @@ pub async fn a_write_that_is_dropped_spoils_the_file(store: &Arc<dyn BlobStore>)
 pub async fn a_file_deleted_while_it_is_written_does_not_come_back(store: &Arc<dyn BlobStore>) {
     let new = new_blob();
     let writer = begin_large(&**store, Bucket::Videos, &new).await;
-    eventually("a part is in the store", || async {
-        store.list_unfinished(Bucket::Videos, None, 10).await.unwrap() == [new.id]
+    until("a part is in the store", async || {
+        let unfinished = store.list_unfinished(Bucket::Videos, None, 10).await.unwrap();
+        (unfinished == [new.id]).then_some(())
     })
     .await;
     store.delete(Bucket::Videos, new.id).await.unwrap();

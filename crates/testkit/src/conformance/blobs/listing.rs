@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use domain::{BlobStore, Bucket, Fid};
 
-use super::support::{begin_large, eventually, new_blob, put};
+use super::support::{begin_large, new_blob, put};
+use crate::until;
 
 /// Ascending by id, each once, whatever the page size; counted exactly.
 pub async fn our_files_are_listed_in_pages_and_counted(store: &Arc<dyn BlobStore>) {
@@ -37,8 +38,9 @@ pub async fn an_unfinished_file_is_listed_until_it_is_finished(store: &Arc<dyn B
     let new = new_blob();
     let writer = begin_large(&**store, Bucket::Videos, &new).await;
     put(&**store, Bucket::Videos, &new_blob(), b"finished after").await;
-    eventually("it is listed", || async {
-        store.list_unfinished(Bucket::Videos, None, 10).await.unwrap() == [new.id]
+    until("it is listed", async || {
+        let unfinished = store.list_unfinished(Bucket::Videos, None, 10).await.unwrap();
+        (unfinished == [new.id]).then_some(())
     })
     .await;
     writer.finish(None).await.unwrap();
@@ -56,8 +58,9 @@ pub async fn unfinished_files_are_listed_in_pages(store: &Arc<dyn BlobStore>) {
         put(&**store, Bucket::Videos, &new_blob(), b"finished").await;
     }
     expected.sort();
-    eventually("all are listed", || async {
-        store.list_unfinished(Bucket::Videos, None, 10).await.unwrap().len() == 5
+    until("all are listed", async || {
+        let unfinished = store.list_unfinished(Bucket::Videos, None, 10).await.unwrap();
+        (unfinished.len() == 5).then_some(())
     })
     .await;
     for limit in [1, 2, 5, 6] {

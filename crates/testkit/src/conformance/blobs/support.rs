@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{Blob, BlobStore, BlobWriter, Bucket, Fid, NewBlob, PortError};
@@ -15,7 +14,6 @@ pub const CHUNK_BYTES: u64 = 255 * 1024;
 pub const LARGE_BYTES: u64 = 40 * CHUNK_BYTES + 1;
 
 /// How long a test waits for what must happen before it calls it hung.
-const HANG: Duration = Duration::from_secs(60);
 
 /// A prime, so that no two chunks are alike.
 const PERIOD: usize = 1_000_003;
@@ -105,20 +103,4 @@ pub async fn assert_gone(store: &dyn BlobStore, bucket: Bucket, id: Fid) {
     assert!(read(store, bucket, id, 0..1).await.unwrap().is_none());
     let unfinished = store.list_unfinished(bucket, None, 1000).await.unwrap();
     assert!(!unfinished.contains(&id), "parts of {id} are left");
-}
-
-/// Asks until the answer is yes.
-///
-/// # Panics
-/// After a minute.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let asked = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(
-        tokio::time::timeout(HANG, asked).await.is_ok(),
-        "waited in vain: {what}"
-    );
 }

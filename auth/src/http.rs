@@ -9,7 +9,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use domain::{AuthError, Authenticator};
 use runtime::credentials::{BearerError, basic, bearer};
-use runtime::probes::{self, Readiness};
+use runtime::probes::{self, Readiness, of};
 
 use crate::AuthService;
 
@@ -30,11 +30,7 @@ pub fn router(service: Arc<AuthService>) -> Router {
 
 /// Always ready: with the account store away logins are 503, and tokens are judged all the same.
 pub fn readiness(service: &Arc<AuthService>) -> Readiness {
-    let service = Arc::clone(service);
-    Readiness::new().degraded_by("account store", move || {
-        let service = Arc::clone(&service);
-        async move { service.ping().await }
-    })
+    Readiness::new().degraded_by("account store", of(service, async |service| service.ping().await))
 }
 
 async fn login(State(service): State<Arc<AuthService>>, headers: HeaderMap) -> Response {

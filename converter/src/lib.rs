@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use domain::{Announcement, BlobStore, JobStore, Queue};
 use runtime::metrics::Metrics;
-use runtime::probes::Readiness;
+use runtime::probes::{Readiness, of};
 use runtime::worker::Worker;
 use runtime::{Announcer, Lifecycle};
 
@@ -83,20 +83,10 @@ impl Converter {
 
     /// Of use unless the job store is away.
     pub fn readiness(&self) -> Readiness {
-        let (jobs, blobs, queue) = (Arc::clone(&self.jobs), Arc::clone(&self.blobs), Arc::clone(&self.queue));
         let readiness = Readiness::new()
-            .requires("job store", move || {
-                let jobs = Arc::clone(&jobs);
-                async move { jobs.ping().await }
-            })
-            .degraded_by("blob store", move || {
-                let blobs = Arc::clone(&blobs);
-                async move { blobs.ping().await }
-            })
-            .degraded_by("broker", move || {
-                let queue = Arc::clone(&queue);
-                async move { queue.ping().await }
-            });
+            .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
+            .degraded_by("blob store", of(&self.blobs, async |blobs| blobs.ping().await))
+            .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await));
         self.children.add_to(readiness)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{Announcement, Authenticator, BlobStore, Fid, Job, JobStore, Queue};
 use runtime::metrics::Metrics;
-use runtime::probes::Readiness;
+use runtime::probes::{Readiness, of};
 use runtime::{Announcer, Lifecycle};
 
 use crate::janitor::Janitor;
@@ -74,25 +74,14 @@ impl GatewayState {
 
     /// Of use unless the job store or the blob store is away.
     pub fn readiness(&self) -> Readiness {
-        let (jobs, blobs) = (Arc::clone(&self.jobs), Arc::clone(&self.blobs));
-        let (queue, authenticator) = (Arc::clone(&self.queue), Arc::clone(&self.authenticator));
         Readiness::new()
-            .requires("job store", move || {
-                let jobs = Arc::clone(&jobs);
-                async move { jobs.ping().await }
-            })
-            .requires("blob store", move || {
-                let blobs = Arc::clone(&blobs);
-                async move { blobs.ping().await }
-            })
-            .degraded_by("broker", move || {
-                let queue = Arc::clone(&queue);
-                async move { queue.ping().await }
-            })
-            .degraded_by("auth", move || {
-                let authenticator = Arc::clone(&authenticator);
-                async move { authenticator.ping().await }
-            })
+            .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
+            .requires("blob store", of(&self.blobs, async |blobs| blobs.ping().await))
+            .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await))
+            .degraded_by(
+                "auth",
+                of(&self.authenticator, async |authenticator| authenticator.ping().await),
+            )
     }
 
     /// Announces a job in the background: a broker that is away must not delay an answer, and the announcer repeats

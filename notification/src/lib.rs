@@ -18,7 +18,7 @@ use std::sync::Arc;
 use domain::{BlobStore, JobStore, Queue};
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
-use runtime::probes::Readiness;
+use runtime::probes::{Readiness, of};
 use runtime::worker::Worker;
 
 pub use handler::NotifyHandler;
@@ -63,15 +63,8 @@ impl Notification {
 
     /// Of use unless the job store is away.
     pub fn readiness(&self) -> Readiness {
-        let (jobs, queue) = (Arc::clone(&self.jobs), Arc::clone(&self.queue));
         Readiness::new()
-            .requires("job store", move || {
-                let jobs = Arc::clone(&jobs);
-                async move { jobs.ping().await }
-            })
-            .degraded_by("broker", move || {
-                let queue = Arc::clone(&queue);
-                async move { queue.ping().await }
-            })
+            .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
+            .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await))
     }
 }

@@ -51,6 +51,16 @@ struct DependencyLabels {
     dependency: &'static str,
 }
 
+/// A check of [`Readiness`] that asks a port: `of(&self.jobs, async |jobs| jobs.ping().await)`.
+pub fn of<P, F, R>(port: &Arc<P>, ping: F) -> impl Fn() -> R + use<P, F, R>
+where
+    P: ?Sized,
+    F: Fn(Arc<P>) -> R,
+{
+    let port = Arc::clone(port);
+    move || ping(Arc::clone(&port))
+}
+
 /// The answer of `/readyz?verbose`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {

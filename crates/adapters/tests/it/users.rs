@@ -10,7 +10,7 @@ use domain::{Address, BackendUrl, PortError, User, UserStore};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
 use tempfile::TempDir;
 use testkit::conformance::users as suite;
-use testkit::servers::{MariaDb, MariaDbHome, Signal, TestDatabase, mysql_database};
+use testkit::servers::{Home as _, MariaDb, MariaDbHome, Signal, TestDatabase, mysql_database};
 
 /// A database of one test, whichever adapter is behind it.
 struct Database {

@@ -9,6 +9,7 @@ use sqlx::{Connection, MySqlConnection};
 
 use super::ports::free_port;
 use super::process::ServerProcess;
+use super::running::{Home, Running};
 
 const START_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -19,12 +20,8 @@ pub struct MariaDbHome {
     port: u16,
 }
 
-/// A running MariaDB whose user `root` has no password. Dropping it kills it.
-#[derive(Debug)]
-pub struct MariaDb {
-    home: MariaDbHome,
-    process: ServerProcess,
-}
+/// A running MariaDB whose user `root` has no password.
+pub type MariaDb = Running<MariaDbHome>;
 
 impl MariaDbHome {
     /// Fills `directory` with an empty database system and chooses a port.
@@ -38,6 +35,7 @@ impl MariaDbHome {
         command
             .arg("--no-defaults")
             .arg(format!("--datadir={}", home.data().display()))
+            .arg(format!("--tmpdir={}", home.directory.display()))
             .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
             // A machine may be unable to look its own name up.
             .arg("--force")
@@ -58,38 +56,18 @@ impl MariaDbHome {
 
     /// Starts the server and waits until it answers.
     pub async fn start(self) -> anyhow::Result<MariaDb> {
-        let process = self.launch().await?;
-        Ok(MariaDb { home: self, process })
-    }
-
-    /// `mysql://root@127.0.0.1:PORT`, without a database.
-    pub fn url(&self) -> String {
-        format!("mysql://root@127.0.0.1:{}", self.port)
+        MariaDb::launch(self).await
     }
 
     fn data(&self) -> PathBuf {
         self.directory.join("data")
     }
 
-    async fn launch(&self) -> anyhow::Result<ServerProcess> {
-        let log = self.directory.join("mariadb.log");
-        let mut process = ServerProcess::spawn("mariadbd", program(), &log, |command| {
-            self.configure(command);
-        })?;
-        let url = self.url();
-        process
-            .wait_until_ready(START_DEADLINE, || async {
-                MySqlConnection::connect(&url).await?.close().await?;
-                Ok(())
-            })
-            .await?;
-        Ok(process)
-    }
-
     fn configure(&self, command: &mut Command) {
         command
             .arg("--no-defaults")
             .arg(format!("--datadir={}", self.data().display()))
+            .arg(format!("--tmpdir={}", self.directory.display()))
             .arg(format!("--port={}", self.port))
             .arg("--bind-address=127.0.0.1")
             // Relative to the data directory: an absolute path may be longer than a socket's name can be.
@@ -109,47 +87,31 @@ impl MariaDb {
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
         MariaDbHome::prepare(directory).await?.start().await
     }
+}
 
-    /// `mysql://root@127.0.0.1:PORT`, without a database.
-    pub fn url(&self) -> String {
-        self.home.url()
+impl Home for MariaDbHome {
+    async fn launch(&self) -> anyhow::Result<ServerProcess> {
+        let log = self.directory.join("mariadb.log");
+        let mut process = ServerProcess::spawn("mariadbd", program(), &log, |command| {
+            self.configure(command);
+        })?;
+        let url = self.url();
+        process
+            .wait_until_ready(START_DEADLINE, || async {
+                MySqlConnection::connect(&url).await?.close().await?;
+                Ok(())
+            })
+            .await?;
+        Ok(process)
     }
 
-    /// The port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.home.port
+    /// `mysql://root@127.0.0.1:PORT`.
+    fn url(&self) -> String {
+        format!("mysql://root@127.0.0.1:{}", self.port)
     }
 
-    /// The id of the server's process and process group.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.pid()
-    }
-
-    /// The process, to freeze it or let it live on.
-    pub fn process(&self) -> &ServerProcess {
-        &self.process
-    }
-
-    /// The process, for [`ServerProcess::detach`].
-    pub fn into_process(self) -> ServerProcess {
-        self.process
-    }
-
-    /// Stops the server cleanly.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
-        self.process.stop().await
-    }
-
-    /// Kills the server as a power cut would, its clients' connections included.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Starts the server again on the same data and port, after [`Self::stop`] or [`Self::kill`].
-    pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process.stop().await?;
-        self.process = self.home.launch().await?;
-        Ok(())
+    fn port(&self) -> u16 {
+        self.port
     }
 }
 

@@ -17,6 +17,7 @@ mod ports;
 mod process;
 mod rabbitmq;
 mod random;
+mod running;
 
 pub use environment::{AMQP_MANAGEMENT_URL, AMQP_URL, MONGODB_URL, MYSQL_URL, given, workspace_root};
 pub use isolated::{TestDatabase, TestMongo, TestVhost, amqp_vhost, mongodb, mysql_database, unique_name};
@@ -27,3 +28,4 @@ pub use ports::{free_port, free_ports};
 pub use process::{ServerProcess, Signal};
 pub use rabbitmq::{RabbitMq, RabbitMqHome};
 pub use random::random_hexadecimal;
+pub use running::{Home, Running};

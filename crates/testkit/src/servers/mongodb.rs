@@ -13,6 +13,7 @@ use mongodb::options::ClientOptions;
 use super::environment::mongod;
 use super::ports::free_port;
 use super::process::ServerProcess;
+use super::running::{Home, Running};
 
 const START_DEADLINE: Duration = Duration::from_secs(120);
 const ALREADY_INITIALIZED: i32 = 23;
@@ -25,12 +26,8 @@ pub struct MongoDbHome {
     program: PathBuf,
 }
 
-/// A running MongoDB without access control, the only member of the replica set `rs0`. Dropping it kills it.
-#[derive(Debug)]
-pub struct MongoDb {
-    home: MongoDbHome,
-    process: ServerProcess,
-}
+/// A running MongoDB without access control, the only member of the replica set `rs0`.
+pub type MongoDb = Running<MongoDbHome>;
 
 impl MongoDbHome {
     /// Finds the program and chooses a port.
@@ -50,31 +47,11 @@ impl MongoDbHome {
 
     /// Starts the server and waits until it takes writes.
     pub async fn start(self) -> anyhow::Result<MongoDb> {
-        let process = self.launch().await?;
-        Ok(MongoDb { home: self, process })
-    }
-
-    /// `mongodb://127.0.0.1:PORT/?replicaSet=rs0`.
-    pub fn url(&self) -> String {
-        format!("mongodb://127.0.0.1:{}/?replicaSet=rs0", self.port)
+        MongoDb::launch(self).await
     }
 
     fn data(&self) -> PathBuf {
         self.directory.join("data")
-    }
-
-    async fn launch(&self) -> anyhow::Result<ServerProcess> {
-        let log = self.directory.join("mongodb.log");
-        let mut process = ServerProcess::spawn("mongod", &self.program, &log, |command| {
-            self.configure(command);
-        })?;
-        let client = self.direct_client().await?;
-        let ready = process
-            .wait_until_ready(START_DEADLINE, || self.become_primary(&client))
-            .await;
-        client.shutdown().await;
-        ready?;
-        Ok(process)
     }
 
     fn configure(&self, command: &mut Command) {
@@ -126,46 +103,29 @@ impl MongoDb {
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
         MongoDbHome::prepare(directory)?.start().await
     }
+}
+
+impl Home for MongoDbHome {
+    async fn launch(&self) -> anyhow::Result<ServerProcess> {
+        let log = self.directory.join("mongodb.log");
+        let mut process = ServerProcess::spawn("mongod", &self.program, &log, |command| {
+            self.configure(command);
+        })?;
+        let client = self.direct_client().await?;
+        let ready = process
+            .wait_until_ready(START_DEADLINE, || self.become_primary(&client))
+            .await;
+        client.shutdown().await;
+        ready?;
+        Ok(process)
+    }
 
     /// `mongodb://127.0.0.1:PORT/?replicaSet=rs0`.
-    pub fn url(&self) -> String {
-        self.home.url()
+    fn url(&self) -> String {
+        format!("mongodb://127.0.0.1:{}/?replicaSet=rs0", self.port)
     }
 
-    /// The port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.home.port
-    }
-
-    /// The id of the server's process and process group.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.pid()
-    }
-
-    /// The process, to freeze it.
-    pub fn process(&self) -> &ServerProcess {
-        &self.process
-    }
-
-    /// The process, for [`ServerProcess::detach`].
-    pub fn into_process(self) -> ServerProcess {
-        self.process
-    }
-
-    /// Stops the server cleanly.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
-        self.process.stop().await
-    }
-
-    /// Kills the server as a power cut would.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Starts the server again on the same data and port, after [`Self::stop`] or [`Self::kill`].
-    pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process.stop().await?;
-        self.process = self.home.launch().await?;
-        Ok(())
+    fn port(&self) -> u16 {
+        self.port
     }
 }

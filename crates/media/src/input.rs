@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::StreamIo;
-use ffmpeg_next::format::stream::{Disposition, Stream};
+use ffmpeg_next::format::stream::Stream;
 
 use crate::boxes::Layout;
+use crate::choice::{audio_tracks, choose_stream, is_audio, language_of, verdict_without_audio};
+use crate::planner::Planner;
 use crate::reader::Reader;
-use crate::sparse::Plan;
 use crate::tags::Tags;
 use crate::watch::Watch;
-use crate::{ConvertError, Settings, Source, Track, Verdict, allowed, cut, language, raw};
+use crate::{ConvertError, Settings, Source, Verdict, allowed, cut, raw};
 
 /// libav's buffer. Large ones read the video between the audio of a Flash file along with it.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -21,7 +22,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const START_BYTES: usize = 64;
 
 /// The lowest score of a probe that is believed when nothing decodes: below, libav guessed.
-const BELIEVED_PROBE_SCORE: i32 = 26;
+pub(crate) const BELIEVED_PROBE_SCORE: i32 = 26;
 
 /// How many errors in a row a decoder may report from one packet.
 const ERRORS_PER_PACKET: u32 = 64;
@@ -30,7 +31,7 @@ const ERRORS_PER_PACKET: u32 = 64;
 const ALMOST_NOTHING: Duration = Duration::from_millis(50);
 
 /// What libav is told. It ignores a misspelt name without a word; the tests below prove that each is in force.
-const OPTIONS: [(&str, &str); 4] = [
+pub(crate) const OPTIONS: [(&str, &str); 4] = [
     ("format_whitelist", allowed::FORMATS),
     ("protocol_whitelist", allowed::PROTOCOLS),
     ("codec_whitelist", allowed::CODECS),
@@ -47,10 +48,6 @@ const LEAD_IN: Duration = Duration::from_secs(1);
 
 /// A start before this is reached by decoding.
 const WORTH_SKIPPING: Duration = Duration::from_secs(4);
-
-/// How libav calls the containers whose index tells where each sample is.
-const MOV: &str = "mov,mp4,m4a,3gp,3g2,mj2";
-const AVI: &str = "avi";
 
 /// How libav calls the container that describes its streams, not itself.
 const OGG: &str = "ogg";
@@ -386,7 +383,7 @@ impl Input {
     }
 }
 
-fn open_demuxer(
+pub(crate) fn open_demuxer(
     reader: Reader,
     extension: Option<&str>,
     options: &[(&str, &str)],
@@ -398,175 +395,6 @@ fn open_demuxer(
     }?;
     let name = extension.map_or_else(|| "source".to_owned(), |known| format!("source.{known}"));
     raw::open(io, &name, options.iter().collect())
-}
-
-/// Finds out which parts of a file need not be fetched.
-struct Planner {
-    layout: Layout,
-    length: Option<u64>,
-}
-
-impl Planner {
-    /// Whether the container's index tells where each sample is.
-    fn is_indexed(&self, demuxer: &ff::format::context::Input) -> bool {
-        let format = demuxer.format();
-        let is_whole_mov = format.name() == MOV && self.layout == Layout::Whole;
-        self.length.is_some() && (is_whole_mov || format.name() == AVI)
-    }
-
-    /// Whether the container's header tells all that is needed to choose and decode an audio stream, so that nobody needs to
-    /// look into the data.
-    fn is_known(&self, demuxer: &ff::format::context::Input) -> bool {
-        let is_indexed = self.is_indexed(demuxer);
-        let is_fragmented = demuxer.format().name() == MOV && self.layout == Layout::Fragmented;
-        let mut audio = demuxer.streams().filter(is_audio);
-        match (audio.next(), audio.next()) {
-            (None, _) => is_indexed,
-            (Some(stream), None) => {
-                let id = stream.parameters().id();
-                let is_complete = raw::sample_rate_hz(&stream) > 0 && raw::channels(&stream) > 0;
-                (is_indexed || is_fragmented) && id != ff::codec::Id::None && is_complete
-            }
-            // Between several, the number of channels decides, on which containers can be wrong.
-            (Some(_), Some(_)) => false,
-        }
-    }
-
-    /// Whether a timestamp of this stream tells the very sample, and libav finds the place of one without reading on.
-    fn has_exact_places(&self, demuxer: &ff::format::context::Input, stream: &Stream<'_>) -> bool {
-        let (time_base, rate_hz) = (stream.time_base(), raw::sample_rate_hz(stream));
-        let units = u32::try_from(time_base.denominator()).unwrap_or(0);
-        let is_exact = time_base.numerator() == 1
-            && (rate_hz.checked_rem(units) == Some(0) || units.checked_rem(rate_hz) == Some(0));
-        let format = demuxer.format();
-        let is_found = match format.name() {
-            MOV => self.is_indexed(demuxer),
-            "wav" | "w64" | "aiff" => self.length.is_some() && stream.parameters().id().name().starts_with("pcm_"),
-            _ => false,
-        };
-        is_exact && is_found
-    }
-
-    /// What must be read of the file for the streams that are wanted. None where that may be anything.
-    fn of(&self, demuxer: &ff::format::context::Input, wanted: impl Fn(&Stream<'_>) -> bool) -> Option<Plan> {
-        if !self.is_indexed(demuxer) {
-            return None;
-        }
-        let length = self.length?;
-        let (wanted, unwanted): (Vec<_>, Vec<_>) = demuxer.streams().partition(wanted);
-        if demuxer.format().name() == AVI {
-            Plan::of_chunks(Places::of(&wanted), Places::of(&unwanted), length)
-        } else {
-            Plan::of_samples(Places::of(&wanted), length)
-        }
-    }
-}
-
-/// The places in the indexes of several streams, one stream after the other.
-struct Places<'a> {
-    streams: &'a [Stream<'a>],
-    next: usize,
-    left: usize,
-}
-
-impl<'a> Places<'a> {
-    fn of(streams: &'a [Stream<'a>]) -> Self {
-        Self {
-            streams,
-            next: 0,
-            left: streams.iter().map(raw::index_length).sum(),
-        }
-    }
-}
-
-impl Iterator for Places<'_> {
-    type Item = (u64, u32);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (stream, others) = self.streams.split_first()?;
-            if self.next < raw::index_length(stream) {
-                self.next += 1;
-                self.left = self.left.saturating_sub(1);
-                // A place that is none in a file needs nothing.
-                return Some(raw::index_place(stream, self.next - 1).unwrap_or((0, 0)));
-            }
-            self.streams = others;
-            self.next = 0;
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl ExactSizeIterator for Places<'_> {}
-
-fn is_audio(stream: &Stream<'_>) -> bool {
-    stream.parameters().medium() == ff::media::Type::Audio
-}
-
-/// The audio stream that was asked for. Where several are meant: the one that the `ffmpeg` command takes when it is not
-/// told, which is, of those the probe met, the default ones first, then the one with the most channels, then the first.
-fn choose_stream(demuxer: &ff::format::context::Input, track: Option<&Track>) -> Option<usize> {
-    let mut best: Option<(u64, usize)> = None;
-    for (number, stream) in (0..).zip(demuxer.streams().filter(is_audio)) {
-        let is_meant = match track {
-            None => true,
-            Some(Track::Index(wanted)) => number == *wanted,
-            Some(Track::Language(wanted)) => {
-                language::code(wanted).is_some_and(|code| language_of(&stream) == Some(code))
-            }
-        };
-        if !is_meant {
-            continue;
-        }
-        // Source: open_output_file in fftools/ffmpeg_opt.c of FFmpeg 5.1.
-        let score = 100_000_000 * u64::from(has_packets(&stream))
-            + 5_000_000 * u64::from(stream.disposition().contains(Disposition::DEFAULT))
-            + u64::from(raw::channels(&stream));
-        if best.is_none_or(|(highest, _)| score > highest) {
-            best = Some((score, stream.index()));
-        }
-    }
-    best.map(|(_, index)| index)
-}
-
-/// The audio tracks of a file, for people.
-fn audio_tracks(demuxer: &ff::format::context::Input) -> String {
-    let tracks = demuxer.streams().filter(is_audio).enumerate();
-    let names = tracks.map(|(number, stream)| match language_of(&stream) {
-        Some(code) => format!("{number} ({})", String::from_utf8_lossy(&code)),
-        None => number.to_string(),
-    });
-    names.collect::<Vec<_>>().join(", ")
-}
-
-/// The language of a stream, where the container tells it.
-fn language_of(stream: &Stream<'_>) -> Option<[u8; 3]> {
-    let description = raw::stream_description(stream);
-    let (_, name) = description
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(b"language"))?;
-    language::code(str::from_utf8(name).ok()?)
-}
-
-/// Whether the probe met packets of this stream, or the index knows of some.
-fn has_packets(stream: &Stream<'_>) -> bool {
-    raw::had_packets(stream) || raw::index_length(stream) > 0
-}
-
-/// What a file is that opens and has no audio stream.
-fn verdict_without_audio(demuxer: &ff::format::context::Input, start: &[u8]) -> Verdict {
-    if demuxer.probe_score() < BELIEVED_PROBE_SCORE && !allowed::begins_like_media(start) {
-        Verdict::NotMedia
-    } else if demuxer.streams().any(|stream| has_packets(&stream)) {
-        Verdict::NoAudio
-    } else {
-        // It ends before its data, so the audio may only not have been announced yet.
-        Verdict::Damaged
-    }
 }
 
 fn declared_duration(demuxer: &ff::format::context::Input, stream: &Stream<'_>) -> Option<Duration> {
@@ -650,92 +478,5 @@ mod tests {
         };
         assert!(knows_the_picture(&[]), "libav probes with the video decoder");
         assert!(!knows_the_picture(&OPTIONS[2..]));
-    }
-
-    /// The data of the audio packets, read with or without knowing what is useless, and how many bytes were fetched.
-    fn audio_packets(bytes: &[u8], sparse: bool) -> (Vec<Vec<u8>>, u64) {
-        ff::log::set_level(ff::log::Level::Quiet);
-        let watch = Watch::new(|_| ControlFlow::Continue(()), Duration::MAX);
-        let reader = Reader::new(Source::seekable(Cursor::new(bytes.to_vec())), watch.clone()).unwrap();
-        let mut demuxer = open_demuxer(reader.clone(), None, &OPTIONS).unwrap();
-        let planner = Planner {
-            layout: Layout::Whole,
-            length: reader.length_bytes(),
-        };
-        if sparse {
-            reader.follow(planner.of(&demuxer, is_audio));
-        }
-        let audio = demuxer.streams().find(is_audio).unwrap().index();
-        for mut stream in demuxer.streams_mut() {
-            if stream.index() != audio {
-                raw::discard(&mut stream);
-            }
-        }
-        let mut packets = Vec::new();
-        let mut packet = ff::Packet::empty();
-        while packet.read(&mut demuxer).is_ok() {
-            if packet.stream() == audio {
-                packets.push(packet.data().unwrap_or_default().to_vec());
-            }
-        }
-        (packets, watch.progress().bytes_read)
-    }
-
-    /// A video whose pictures are worth leaving out.
-    fn video(extension: &str, codec: &str) -> Vec<u8> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("video").with_extension(extension);
-        testkit::media::ffmpeg(
-            &format!(
-                "-f lavfi -i testsrc2=size=640x360:rate=25:duration=3 -f lavfi -i sine=440:duration=3 \
-                 -c:v mjpeg -q:v 5 -pix_fmt yuvj420p -c:a {codec}"
-            ),
-            &path,
-        );
-        fs::read(path).unwrap()
-    }
-
-    #[test]
-    fn an_avi_whose_index_lies_gives_the_packets_that_reading_all_of_it_gives() {
-        let honest = video("avi", "libmp3lame");
-        let (packets, fetched) = audio_packets(&honest, true);
-        assert!(packets == audio_packets(&honest, false).0 && !packets.is_empty());
-        assert!(fetched < honest.len() as u64 / 4, "{fetched} of {}", honest.len());
-        let index = honest.windows(4).rposition(|kind| kind == b"idx1").unwrap() + 8;
-        for lie in [1_u32, 4, 8, 1000, 100_000, u32::MAX] {
-            for field in [8, 12] {
-                for every in [1, 2, 7] {
-                    let mut bytes = honest.clone();
-                    for entry in bytes[index..].chunks_exact_mut(16).skip(3).step_by(every) {
-                        let told = u32::from_le_bytes(entry[field..field + 4].try_into().unwrap());
-                        entry[field..field + 4].copy_from_slice(&told.wrapping_add(lie).to_le_bytes());
-                    }
-                    let same = audio_packets(&bytes, true).0 == audio_packets(&bytes, false).0;
-                    assert!(same, "lie {lie} at {field} in every {every}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_mp4_gives_the_packets_that_reading_all_of_it_gives() {
-        for (extension, codec) in [
-            ("mov", "aac"),
-            ("mov", "pcm_s16le"),
-            ("mp4", "libmp3lame"),
-            ("mov", "ac3"),
-        ] {
-            let bytes = video(extension, codec);
-            let (packets, fetched) = audio_packets(&bytes, true);
-            assert!(
-                packets == audio_packets(&bytes, false).0 && !packets.is_empty(),
-                "{codec}"
-            );
-            assert!(
-                fetched < bytes.len() as u64 / 2,
-                "{codec}: {fetched} of {}",
-                bytes.len()
-            );
-        }
     }
 }

@@ -28,6 +28,7 @@
 mod allowed;
 mod boxes;
 pub mod child;
+mod choice;
 mod convert;
 mod copy;
 mod cut;
@@ -43,6 +44,7 @@ mod language;
 mod mixer;
 mod mp3;
 mod output;
+mod planner;
 mod raw;
 mod reader;
 mod repack;

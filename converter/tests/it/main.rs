@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod children;
 mod reading;
 
 use std::path::Path;
@@ -41,13 +42,18 @@ impl Bench {
     }
 
     fn start(&self, delete_source: DeleteSource) {
+        let converter = self.converter(Program::at(env!("CARGO_BIN_EXE_converter")), delete_source);
+        converter.start(&self.life, &Metrics::default());
+    }
+
+    fn converter(&self, program: Program, delete_source: DeleteSource) -> Converter {
         let settings = ConversionSettings {
             jobs: 2,
             threads: None,
             delete_source,
-            program: Program::at(env!("CARGO_BIN_EXE_converter")),
+            program,
         };
-        let converter = Converter {
+        Converter {
             blobs: Arc::clone(&self.blobs),
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),
@@ -55,8 +61,7 @@ impl Bench {
             video_queue: domain::VIDEO_QUEUE.to_owned(),
             mp3_queue: domain::MP3_QUEUE.to_owned(),
             settings,
-        };
-        converter.start(&self.life, &Metrics::default());
+        }
     }
 
     /// Uploads `path` as the gateway would.

@@ -64,6 +64,8 @@ pub struct LockedDown {
 /// A part that every kernel has cannot be had. The process is then half locked down, and good for nothing.
 pub fn lock_down() -> io::Result<LockedDown> {
     system::ignore_stop_signals();
+    // When the machine runs out of memory this process goes, not the one that can try again. Not every system lets it.
+    let _more_is_not_needed = std::fs::write("/proc/self/oom_score_adj", "1000");
     system::close_inherited_files()?;
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     std::env::set_current_dir("/")?;

@@ -1,10 +1,12 @@
 //! How a child ends: never later than its conversion or its parent.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use media::child::{Child, Program};
@@ -135,6 +137,40 @@ pub(crate) fn signals_that_stop_programs_do_not_stop_a_child() {
     child
         .convert(source, &mut io::sink(), &Settings::default(), go_on)
         .unwrap();
+}
+
+pub(crate) fn what_it_may_use_is_bounded_from_outside() {
+    let (_folder, program) = under_the_name("spins");
+    let child = Child::start(&program).unwrap();
+    let path = format!("/proc/{}/limits", child.id());
+    let settings = Settings {
+        threads: NonZeroUsize::new(2),
+        ..Settings::default()
+    };
+    let limits = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&limits);
+    let mut cancel = cancel_after(5);
+    let outcome = child.convert(
+        Source::stream(io::empty()),
+        &mut io::sink(),
+        &settings,
+        move |progress| {
+            *seen.lock().unwrap() = fs::read_to_string(&path).unwrap();
+            cancel(progress)
+        },
+    );
+    assert!(matches!(outcome, Err(ConvertError::Cancelled)), "{outcome:?}");
+    let limits = limits.lock().unwrap();
+    let soft = |name: &str| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().to_owned()
+    };
+    // A minute to open the file, on two threads that encode and one that decodes.
+    assert_eq!(soft("Max cpu time"), "180");
+    assert_eq!(soft("Max data size"), (496 << 20).to_string());
+    assert_eq!(soft("Max core file size"), "0");
+    assert_eq!(soft("Max file size"), "0");
+    assert_eq!(soft("Max open files"), "8");
 }
 
 pub(crate) fn time_runs_out() {

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         endings::a_child_dies_with_its_parent,
         endings::an_idle_child_dies_with_its_parent,
         endings::signals_that_stop_programs_do_not_stop_a_child,
+        endings::what_it_may_use_is_bounded_from_outside,
         endings::time_runs_out,
         hostile::a_crash_is_the_files_fault,
         hostile::a_kill_from_outside_is_not,

@@ -148,7 +148,9 @@ impl Input {
             }
             .into());
         }
-        reader.follow(planner.of(&demuxer, |other| other.index() == stream_index));
+        if demuxer.streams().filter(is_audio).count() > 1 {
+            reader.follow(planner.of(&demuxer, |other| other.index() == stream_index));
+        }
         reader.opened();
         let duration = cut::playing_time(settings, declared_duration(&demuxer, &stream));
         if duration.is_some_and(|duration| duration > limits.duration) {

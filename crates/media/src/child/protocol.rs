@@ -262,10 +262,11 @@ mod tests {
     #[test]
     fn ranges_that_no_engine_asks_for_are_refused() {
         let most = READ_BYTES as u64;
-        assert!(Ranges::decode(&Ranges::encode(&[0..most])).is_some());
+        let (largest, empty) = (0..most, 5..5);
+        assert!(Ranges::decode(&Ranges::encode(std::slice::from_ref(&largest))).is_some());
         for wrong in [
             vec![],
-            vec![5..5],
+            vec![empty],
             vec![0..5, 4..6],
             vec![5..6, 0..1],
             vec![0..most, most..most + 1],

@@ -54,6 +54,9 @@ pub struct ConvertCommand {
     /// How many threads encode; the MP3 is the same with any number. The default is as many as there are processors.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// Say on standard error, as one line of JSON, what was read and what came out.
+    #[arg(long)]
+    report: bool,
 }
 
 /// Why a conversion on the command line failed.
@@ -140,6 +143,9 @@ impl ConvertCommand {
             .map_err(output_error)?;
         output.complete(sink).map_err(output_error)?;
         bar.finish_and_clear();
+        if self.report {
+            tell(&report(&converted));
+        }
         Ok(())
     }
 
@@ -189,6 +195,23 @@ impl ConvertCommand {
         }
         Ok(Source::seekable(file))
     }
+}
+
+#[expect(clippy::print_stderr, reason = "what --report is for")]
+fn tell(report: &serde_json::Value) {
+    eprintln!("{report}");
+}
+
+fn report(converted: &media::Converted) -> serde_json::Value {
+    serde_json::json!({
+        "seconds": converted.duration.as_secs_f64(),
+        "size_bytes": converted.size_bytes,
+        "sample_rate_hz": converted.sample_rate_hz,
+        "channels": converted.channels,
+        "bytes_read": converted.bytes_read,
+        "source_bytes": converted.source_bytes,
+        "errors": converted.errors,
+    })
 }
 
 fn is_dash(path: &Path) -> bool {

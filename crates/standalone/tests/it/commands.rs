@@ -51,9 +51,11 @@ fn a_file_is_converted_without_any_service() {
         .arg("convert")
         .arg(media::sample("mkv-h264-opus"))
         .arg("out.mp3")
+        .arg("--report")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     let names: Vec<_> = std::fs::read_dir(scratch.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -61,6 +63,11 @@ fn a_file_is_converted_without_any_service() {
     assert_eq!(names, ["out.mp3"], "nothing is left beside it");
     let mp3 = std::fs::read(scratch.path().join("out.mp3")).unwrap();
     assert!(text(&mp3[..512]).contains("Xing"), "the first frame is in place");
+    let source_bytes = std::fs::metadata(media::sample("mkv-h264-opus")).unwrap().len();
+    assert_eq!(report["size_bytes"], mp3.len());
+    assert_eq!(report["source_bytes"], source_bytes);
+    assert_eq!(report["bytes_read"], source_bytes, "all of it, and nothing twice");
+    assert!((2.9..3.1).contains(&report["seconds"].as_f64().unwrap()), "{report}");
 }
 
 #[test]

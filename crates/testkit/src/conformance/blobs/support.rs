@@ -13,8 +13,6 @@ pub const CHUNK_BYTES: u64 = 255 * 1024;
 /// More than any adapter keeps in memory, so that parts of it are in the store before it is finished.
 pub const LARGE_BYTES: u64 = 40 * CHUNK_BYTES + 1;
 
-/// How long a test waits for what must happen before it calls it hung.
-
 /// A prime, so that no two chunks are alike.
 const PERIOD: usize = 1_000_003;
 

@@ -98,7 +98,13 @@ mod tests {
         // With the header of a frame that never comes.
         let junk: Vec<u8> = vec![1, 2, 3, 0xff, 0xfb, 0x94, 0, 0xff];
         let frames: Vec<_> = (1..=6).map(frame).collect();
-        let parts = [&frames[..2], &[junk.clone()], &frames[2..4], &[junk], &frames[4..]];
+        let parts = [
+            &frames[..2],
+            std::slice::from_ref(&junk),
+            &frames[2..4],
+            std::slice::from_ref(&junk),
+            &frames[4..],
+        ];
         let bytes = parts.concat().concat();
         for piece in [100, 384, 5000] {
             assert!(split(&bytes, piece) == (frames.clone(), 2), "pieces of {piece}");

@@ -5,6 +5,7 @@
 
 mod announcer;
 pub mod credentials;
+mod healthcheck;
 pub mod http;
 mod lifecycle;
 pub mod metrics;

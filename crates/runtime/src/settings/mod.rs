@@ -15,6 +15,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Parser};
 use domain::BackendUrl;
 
+use crate::healthcheck;
+
 pub use shared::{Backends, BlobsUrl, JobsUrl, Operations};
 
 /// The exit status for wrong usage and missing or contradictory settings (`EX_USAGE` of sysexits.h).
@@ -57,6 +59,8 @@ impl Display for Secret {
 
 /// Reads the settings, or ends the process: with the help or version that was asked for and status 0, else with one
 /// clear sentence and [`EXIT_USAGE`].
+///
+/// `PROGRAM healthcheck` asks the service beside it instead and ends with 0 when that is ready, else with 1.
 pub fn parse<T: Parser>() -> T {
     parse_from(std::env::args_os().collect())
 }
@@ -75,6 +79,9 @@ pub fn parse_or_command<T: Parser>(command: &str) -> T {
 }
 
 fn parse_from<T: Parser>(arguments: Vec<OsString>) -> T {
+    if healthcheck::is_asked_for(&arguments) {
+        end_with_health();
+    }
     let command = match with_secret_files(T::command(), &|name| process_environment(name)) {
         Ok(command) => command,
         Err(message) => refuse(message),
@@ -96,6 +103,15 @@ fn parse_from<T: Parser>(arguments: Vec<OsString>) -> T {
             }
         },
     }
+}
+
+fn end_with_health() -> ! {
+    let healthy = healthcheck::run(&|name| process_environment(name));
+    if let Err(sentence) = &healthy {
+        // Nothing is left to do when standard error is closed.
+        let _closed = writeln!(std::io::stderr(), "error: {sentence}");
+    }
+    std::process::exit(i32::from(healthy.is_err()))
 }
 
 /// Ends the process with one sentence on standard error and [`EXIT_USAGE`].

@@ -251,7 +251,46 @@ fn reason(verdict: &Verdict) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use domain::OptionName;
+
     use super::*;
+
+    #[test]
+    fn the_owners_options_are_the_engines_settings() {
+        let read = |pairs: &[(&str, &str)]| {
+            let named = |(name, text): &(&str, &str)| (OptionName::parse(name).unwrap(), (*text).to_owned());
+            let options = Options::from_pairs(&pairs.iter().map(named).collect()).unwrap();
+            media_settings(&options, Some("talk.mp4".to_owned()))
+        };
+        let file_name = Some("talk.mp4".to_owned());
+        let expected = media::Settings {
+            rate: Some(media::Rate::Cbr(192)),
+            quality: Some(3),
+            channels: Some(1),
+            sample_rate_hz: Some(44_100),
+            track: Some(media::Track::Language("deu".to_owned())),
+            start: Some(Duration::from_millis(62_500)),
+            end: Some(Duration::from_secs(120)),
+            file_name: file_name.clone(),
+            ..media::Settings::default()
+        };
+        let given = [
+            ("bitrate", "192"),
+            ("quality", "3"),
+            ("channels", "1"),
+            ("rate", "44100"),
+            ("track", "deu"),
+            ("start", "1:02.5"),
+            ("end", "120"),
+        ];
+        assert_eq!(read(&given), expected);
+        assert_eq!(read(&[("track", "1")]).track, Some(media::Track::Index(1)));
+        let plain = media::Settings {
+            file_name,
+            ..media::Settings::default()
+        };
+        assert_eq!(read(&[]), plain);
+    }
 
     #[test]
     fn each_verdict_of_the_engine_is_a_reason_of_the_records() {

@@ -1,0 +1,36 @@
+# The builder: the same lines in every Dockerfile here, so that one build serves all.
+FROM docker.io/library/rust:1.95-bookworm AS builder
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libclang-dev nasm zlib1g-dev \
+ && rm -rf /var/lib/apt/lists/* \
+ # The linker takes the archive then, and the image needs no libz.
+ && rm -f /usr/lib/*/libz.so
+WORKDIR /build
+# The FFmpeg that the engine is linked with, static and without video: built again only when its script changes.
+COPY scripts/ffmpeg.sh scripts/ffmpeg.sh
+RUN scripts/ffmpeg.sh
+COPY . .
+# Dependencies are kept between builds, downloaded and compiled.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/build/target,sharing=locked \
+    cargo build --locked --release --package auth --package gateway --package converter --package notification --package standalone \
+ && install -D --target-directory=/out target/release/auth target/release/gateway target/release/converter \
+    target/release/notification target/release/mp3converter \
+ && install -d -o 65532 -g 65532 /out/data
+
+# glibc, libgcc, certificates and nothing else: no shell, no package manager.
+FROM gcr.io/distroless/cc-debian12:nonroot
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mp3converter gateway" \
+      org.opencontainers.image.description="Login, upload, jobs and download over HTTP" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.source="https://github.com/mp3converter/mp3converter" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY --from=builder /out/gateway /usr/local/bin/gateway
+USER 65532:65532
+EXPOSE 8080 9090
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s CMD ["/usr/local/bin/gateway", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/gateway"]

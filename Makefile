@@ -1,10 +1,12 @@
 # `make` alone lists what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+SERVICES := auth gateway rabbitmq converter notif
+.PHONY: manifests-check images images-test secrets compose-secrets minikube-up mysql-setup mongo-setup $(SERVICES:%=%-deploy) $(SERVICES:%=%-undeploy)
 .PHONY: help run demo test check lint stack stack-down newcomer-test bench fuzz-media
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run the whole suite in one process, with nothing else installed
 	@scripts/setup.sh run
@@ -24,6 +26,7 @@ check: ## Format, lints, layers, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@scripts/check-layers.sh
+	@scripts/configmaps.py --check
 	@scripts/deny.sh
 
 stack: ## Start the four services against real MariaDB, RabbitMQ, MongoDB and a mail sink
@@ -46,3 +49,36 @@ bench: ## Measure speed and memory against the ffmpeg command; SECTIONS= chooses
 fuzz-media: ## Convert 5,000 damaged files in the sandboxed child; MUTATIONS= and SEED= choose
 	@scripts/setup.sh test
 	cargo test --locked --release --package media --test mutated -- --mutations=$(or $(MUTATIONS),5000) --seed=$(or $(SEED),1)
+
+manifests-check: ## Check the manifests without a cluster: schemas, policies, and against the binaries themselves
+	@scripts/setup.sh manifests
+	@cargo test --locked --workspace --no-run --quiet
+	@.cache/manifests/bin/python scripts/manifests/check.py
+	@.cache/manifests/bin/python scripts/manifests/mistakes.py
+
+images: ## Build the images with docker, podman or buildah (BUILDER= chooses)
+	@scripts/images.sh
+
+images-test: ## Build the images on bases made here, and run them against real servers; needs root
+	@scripts/images-test.sh
+
+secrets: ## Make the Secrets that the manifests name, in kubectl's cluster, or as files in OUT=
+	@scripts/make-secrets.py
+
+compose-secrets: ## Make the files in .secrets that compose.yaml reads
+	@PLAIN=.secrets scripts/make-secrets.py
+
+minikube-up: ## Bring everything up on minikube and print the lines to paste
+	@scripts/cluster.sh minikube-up
+
+mysql-setup: ## Deploy MySQL and load init.sql
+	@scripts/cluster.sh mysql-setup
+
+mongo-setup: ## Deploy MongoDB and wait until its replica set is there
+	@scripts/cluster.sh mongo-setup
+
+auth-deploy gateway-deploy rabbitmq-deploy converter-deploy notif-deploy: %-deploy: ## Deploy one service: its image where minikube runs, its manifests, and wait
+	@scripts/cluster.sh deploy $*
+
+auth-undeploy gateway-undeploy rabbitmq-undeploy converter-undeploy notif-undeploy: %-undeploy: ## Take one service away; volumes and Secrets stay
+	@scripts/cluster.sh undeploy $*

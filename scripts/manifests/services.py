@@ -37,7 +37,8 @@ def knows(service, name):
     if name in LIBRARY_SETTINGS or (service, name) in IGNORED:
         return True
     missing = "/nonexistent/value"
-    done = subprocess.run([BINARIES / service], env={f"{name}_FILE": missing}, capture_output=True, text=True, check=False)
+    command = [BINARIES / service, *(["serve"] if service == "gateway" else []), "--help"]
+    done = subprocess.run(command, env={f"{name}_FILE": missing}, capture_output=True, text=True, check=False)
     return done.returncode == WRONG_USAGE and f"{name}_FILE" in done.stderr and missing in done.stderr
 
 

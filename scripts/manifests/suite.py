@@ -274,11 +274,11 @@ class Suite:
         if not service:
             return OUTSIDE, port
         found = [one["targetPort"] for one in service["spec"]["ports"] if one["port"] == port]
-        [workload] = self.selected(service["spec"]["selector"])
-        if not found:
+        workloads = self.selected(service["spec"]["selector"])
+        if not found or not workloads:
             self.fault(f"Service {host} has no port {port}")
             return host, port
-        return workload["metadata"]["name"], self.ports_of(workload)[found[0]]
+        return workloads[0]["metadata"]["name"], self.ports_of(workloads[0]).get(found[0])
 
     def configured(self, name):
         """Where a service connects to, from its settings and its defaults."""
@@ -305,7 +305,9 @@ class Suite:
         for policy in self.of("NetworkPolicy"):
             if set(policy["spec"].get("policyTypes", [])) != {"Ingress", "Egress"}:
                 self.fault(f"NetworkPolicy {policy['metadata']['name']} leaves a direction open")
-            [own] = self.selected(policy["spec"]["podSelector"]["matchLabels"]) or [{"metadata": {"name": "?"}}]
+            own = next(iter(self.selected(policy["spec"]["podSelector"]["matchLabels"])), None)
+            if not own:
+                continue
             for rule in policy["spec"].get(direction) or []:
                 ports = [port["port"] for port in rule.get("ports", [])] or ["every"]
                 for peer in rule.get("to" if direction == "egress" else "from") or [{}]:
@@ -349,9 +351,9 @@ class Suite:
 
     def equal(self, what, allowed, needed):
         if allowed - needed:
-            self.fault(f"NetworkPolicy, {what}: allowed and not needed: {sorted(allowed - needed)}")
+            self.fault(f"NetworkPolicy, {what}: allowed and not needed: {sorted(allowed - needed, key=str)}")
         if needed - allowed:
-            self.fault(f"NetworkPolicy, {what}: needed and not allowed: {sorted(needed - allowed)}")
+            self.fault(f"NetworkPolicy, {what}: needed and not allowed: {sorted(needed - allowed, key=str)}")
 
     def published(self):
         """Services and ports that ingresses and routes lead to."""

@@ -3,6 +3,7 @@
 
     scripts/make-secrets.py                 in the cluster and namespace that kubectl talks to
     OUT=folder scripts/make-secrets.py      as files in a folder of its own: kubectl apply -f folder/
+    PLAIN=folder scripts/make-secrets.py    every value as a file, folder/SECRET/KEY, for compose.yaml
 
 A value that exists stays: keys that a Secret lacks are added to it, nothing is changed. GMAIL_ADDRESS and
 GMAIL_PASSWORD are taken from the environment, and so are MP3_ADMIN_EMAIL, the first account's address, and for files
@@ -149,6 +150,29 @@ class Folder:
             file.write(json.dumps(manifest(name, whole), indent=2) + "\n")
 
 
+class Plain:
+    """Every value as a file. Containers mount single files as a user of their own, so only the folder is closed."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @staticmethod
+    def namespace():
+        return "default"
+
+    def get(self, name):
+        files = self.path / name
+        return {file.name: file.read_text() for file in files.iterdir()} if files.is_dir() else None
+
+    def put(self, name, _, missing):
+        files = self.path / name
+        files.mkdir(exist_ok=True)
+        for key, value in missing.items():
+            (files / key).write_text(value)
+            (files / key).chmod(0o644)
+
+
 class Cluster:
     """Secrets in the namespace that kubectl talks to; values never appear in an argument."""
 
@@ -180,7 +204,8 @@ class Cluster:
 
 
 def main():
-    store = Folder(os.environ["OUT"]) if os.environ.get("OUT") else Cluster()
+    given = os.environ.get
+    store = Folder(given("OUT")) if given("OUT") else Plain(given("PLAIN")) if given("PLAIN") else Cluster()
     namespace = os.environ.get("NAMESPACE") or store.namespace()
     known = {}
 

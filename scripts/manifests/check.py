@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks manifests/ without a cluster; `make manifests-check` runs it.
+"""Checks manifests/, Dockerfiles/ and compose.yaml without a cluster or an engine; `make manifests-check` runs it.
 
 Each kustomization is rendered, validated against the schemas of the oldest and the newest Kubernetes we support, scanned
 for bad practice (exceptions and their reasons: checkov.yaml), and held against itself and the binaries (suite.py).
@@ -15,6 +15,7 @@ import tempfile
 import jsonschema
 import yaml
 
+import compose
 import services
 import suite
 from render import Unknown, render
@@ -99,6 +100,7 @@ def main():
         sys.exit(f"error: not built: {', '.join(missing)}; run `make manifests-check`")
     faults = list(listed())
     secrets = suite.made_secrets()
+    faults += compose.check(secrets)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         for name, folder in kustomizations():

@@ -48,7 +48,7 @@ bench: ## Measure speed and memory against the ffmpeg command; SECTIONS= chooses
 
 fuzz-media: ## Convert 5,000 damaged files in the sandboxed child; MUTATIONS= and SEED= choose
 	@scripts/setup.sh test
-	cargo test --locked --release --package media --test mutated -- --mutations=$(or $(MUTATIONS),5000) --seed=$(or $(SEED),1)
+	cargo test --locked --package media --test mutated -- --mutations=$(or $(MUTATIONS),5000) --seed=$(or $(SEED),1)
 
 manifests-check: ## Check the manifests without a cluster: schemas, policies, and against the binaries themselves
 	@scripts/setup.sh manifests

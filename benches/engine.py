@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the engine through `mp3converter convert`, against the `ffmpeg` command in the same run.
 
-Usage: engine.py BINARY [SECTION...]      sections: speed copy bytes memory flat (default: all but flat, which takes minutes)
+Usage: engine.py BINARY [SECTION...]      sections: speed latency copy bytes memory flat (default: all but flat, which takes minutes)
 
 Pairs alternate, the median pair decides, and all pairs are printed: these figures are ratios, for machines are noisy. CPU time
 is user and system time of a process with all it waited for. Media is made once and kept in .cache/bench.
@@ -13,6 +13,7 @@ import math
 import operator
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from memory import memory_bytes
+from memory import curl, memory_bytes
 
 CACHE = pathlib.Path(__file__).parent.parent / ".cache" / "bench"
 PAIRS = 7
@@ -151,6 +152,38 @@ def copy(binary, scratch):
     judge("times faster than encoding", encoded / copied, 20, "at least")
 
 
+def latency(binary, scratch):
+    """A short job on a warm suite: from the claim to the MP3 recorded, against the whole `convert` command on the same file."""
+    clip = video("five-seconds.mp4", picture("640x360", 25, "400k"), sound(600), 5)
+    encode = statistics.median(timed([binary, "convert", clip, scratch / "out.mp3"])[0] for _ in range(15))
+    settings = {"MP3_DATA_DIR": scratch / "data", "MP3_LISTEN": "127.0.0.1:0", "MP3_OPS_LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json",
+                "MP3_ADMIN_EMAIL": "bench@localhost", "MP3_ADMIN_PASSWORD": "of no use to anybody"}
+    log = scratch / "serve.log"
+    with log.open("w") as sink:
+        server = subprocess.Popen([binary, "serve"], env={**os.environ, **{name: str(value) for name, value in settings.items()}}, stdout=sink, stderr=sink)
+    try:
+        def wait_for(pattern, count=1):
+            for _ in range(1200):
+                found = re.findall(pattern, log.read_text())
+                if len(found) >= count:
+                    return found
+                time.sleep(0.05)
+            sys.exit(f"error: nothing like {pattern} in the log:\n{log.read_text()[-2000:]}")
+
+        base = wait_for(r"listening on (http://[0-9.:]+)")[0]
+        token = curl("-X", "POST", "-u", "bench@localhost:of no use to anybody", f"{base}/login")
+        took = r'"outcome":"converted".*?"took_seconds":([0-9.e-]+)'
+        for count in range(1, 22):
+            curl("-H", f"Authorization: Bearer {token}", "-F", f"file=@{clip}", f"{base}/upload")
+            jobs = [float(seconds) for seconds in wait_for(took, count)]
+    finally:
+        server.terminate()
+        server.wait()
+    warm = statistics.median(jobs[1:])
+    print(f"latency: five seconds of MP4; the command takes {encode * 1000:.0f} ms, the first job {jobs[0] * 1000:.0f} ms, a warm one {warm * 1000:.0f} ms")
+    judge("a warm job above the command", (warm - encode) * 1000, 60, unit=" ms")
+
+
 def report(binary, source, scratch, *options):
     """What `convert --report` says of one conversion."""
     answer = run([binary, "convert", source, scratch / "out.mp3", "--report", *options], capture_output=True, text=True)
@@ -212,7 +245,7 @@ def flat(binary, scratch):
     judge("dearest against cheapest", max(costs) / min(costs), 1.25)
 
 
-SECTIONS = {"speed": speed, "copy": copy, "bytes": bytes_read, "memory": memory, "flat": flat}
+SECTIONS = {"speed": speed, "latency": latency, "copy": copy, "bytes": bytes_read, "memory": memory, "flat": flat}
 
 
 def main():

@@ -49,6 +49,7 @@ impl Context {
 
 /// Handles a claim to its end and says how it ended, as a metric's label.
 pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
+    let begun = Instant::now();
     let cancelled = shared.life.aborting().child_token();
     let context = Context {
         lost: CancellationToken::new(),
@@ -79,7 +80,7 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
         shared.handler.settled(claim, &settlement, Ending::Lost).await;
         return "lost";
     }
-    let ending = settle(shared, claim, &settlement).await;
+    let ending = settle(shared, claim, &settlement, begun).await;
     shared.handler.settled(claim, &settlement, ending).await;
     match ending {
         Ending::Won => label(&settlement),
@@ -143,13 +144,14 @@ fn after_trouble(shared: &Shared, claim: &Claim, error: &(dyn std::error::Error 
 }
 
 /// Writes the end of a claim.
-async fn settle(shared: &Shared, claim: &Claim, settlement: &Settlement) -> Ending {
+async fn settle(shared: &Shared, claim: &Claim, settlement: &Settlement, begun: Instant) -> Ending {
     let mut pauses = SETTLE_PAUSES.into_iter();
     let aborting = shared.life.aborting();
     loop {
         match shared.jobs.settle(claim, settlement.clone()).await {
             Ok(won) => {
-                tracing::info!(won, outcome = label(settlement), "settled");
+                let took_seconds = begun.elapsed().as_secs_f64();
+                tracing::info!(won, outcome = label(settlement), took_seconds, "settled");
                 return if won { Ending::Won } else { Ending::Lost };
             }
             Err(error) if aborting.is_cancelled() => {

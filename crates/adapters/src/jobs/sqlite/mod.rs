@@ -32,6 +32,8 @@ use crate::ConnectError;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long SQLite waits for another process's write; below the deadline, so that its own error is the one reported.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
+/// Between two tries to open a file that others are opening.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Readers at a time. They never wait for the writer.
 const READERS: u32 = 4;
 /// The layout this program writes, in the file's `user_version`.
@@ -100,7 +102,7 @@ impl SqliteJobStore {
 async fn prepare(writer: &SqlitePool) -> Result<(), PortError> {
     let operation = "open the job records";
     let failed = |error| record::port_error(operation, error);
-    let mut transaction = begin(writer).await.map_err(failed)?;
+    let mut transaction = begin_first(writer).await.map_err(failed)?;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version")
         .fetch_one(&mut *transaction)
         .await
@@ -118,6 +120,17 @@ async fn prepare(writer: &SqlitePool) -> Result<(), PortError> {
             .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)
+}
+
+/// Begins to write to a file that others may be opening for the first time: the switch to the write-ahead log, which
+/// each connection makes, does not wait for a lock but fails.
+async fn begin_first(writer: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
+    loop {
+        match begin(writer).await {
+            Err(error) if record::is_busy(&error) => tokio::time::sleep(BUSY_PAUSE).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Begins to write: waits for the write lock now rather than failing for it later.

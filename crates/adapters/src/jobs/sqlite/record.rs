@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 /// Source: SQLite's result codes, <https://sqlite.org/rescode.html>.
 mod code {
+    pub(super) const BUSY: i32 = 5;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
     pub(super) const NOT_A_DATABASE: i32 = 26;
@@ -37,6 +38,13 @@ pub(super) fn port_error(operation: impl Into<Cow<'static, str>>, error: sqlx::E
         }
         _ => PortError::unavailable(operation, error),
     }
+}
+
+/// Whether somebody else held a lock.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<i32>().ok())
+        .is_some_and(|code| code & 0xff == code::BUSY)
 }
 
 /// Reads a whole row of `jobs`.

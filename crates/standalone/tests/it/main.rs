@@ -3,6 +3,7 @@
 
 mod commands;
 mod main_job;
+mod monitoring;
 mod readme;
 mod serve;
 mod suite;

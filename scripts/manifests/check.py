@@ -94,11 +94,25 @@ def scan(folder):
         yield f"hadolint: {done.stdout.strip()}"
 
 
+def one_builder():
+    """The lines that build are the same in every Dockerfile, so that one build serves all; and the version is ours."""
+    version = suite.version()
+    builders = {}
+    for path in sorted((services.ROOT / "Dockerfiles").glob("*.Dockerfile")):
+        text = path.read_text()
+        builder, runtime, _ = text.partition("\nFROM gcr.io/")
+        builders.setdefault(builder, []).append(path.name)
+        if f"ARG VERSION={version}\n" not in text or not runtime:
+            yield f"{path.name}: is not for version {version}"
+    if len(builders) != 1:
+        yield f"the builder stages differ: {' and '.join(map(str, builders.values()))}"
+
+
 def main():
     missing = [name for name in services.SERVICES if not (services.BINARIES / name).exists()]
     if missing:
         sys.exit(f"error: not built: {', '.join(missing)}; run `make manifests-check`")
-    faults = list(listed())
+    faults = [*listed(), *one_builder()]
     secrets = suite.made_secrets()
     faults += compose.check(secrets)
     with tempfile.TemporaryDirectory() as scratch:

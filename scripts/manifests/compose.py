@@ -1,10 +1,9 @@
 """What must be true of compose.yaml, which no engine reads here."""
 
-import re
-
 import yaml
 
 import services
+import suite
 
 ROOT = services.ROOT
 SECRETS = ".secrets/"
@@ -14,7 +13,7 @@ OURS = "mp3converter/"
 def check(secrets):
     """The faults, one a line; `secrets` are what `make compose-secrets` makes."""
     document = yaml.safe_load((ROOT / "compose.yaml").read_text())
-    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+    version = suite.version()
     declared = document["secrets"]
     for name, secret in declared.items():
         folder, _, key = secret["file"].removeprefix(SECRETS).partition("/")

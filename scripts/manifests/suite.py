@@ -40,6 +40,11 @@ REPLICAS_AND_SURGE = {"auth": (2, 3), "gateway": (2, 3), "converter": (4, 8), "n
 UNLIMITED_UPLOADS = {"proxy-body-size": "0", "proxy-request-buffering": "off", "proxy-read-timeout": "600", "proxy-send-timeout": "600"}
 
 
+def version():
+    """The version of the workspace, which the images are called by."""
+    return re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+
+
 def made_secrets():
     """The Secrets as `make secrets` makes them, with a mail account."""
     with tempfile.TemporaryDirectory() as folder:
@@ -202,7 +207,7 @@ class Suite:
     # --- Pods -------------------------------------------------------------------------------------------------------
 
     def pods(self):
-        version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+        ours = version()
         for one in self.workloads:
             name = one["metadata"]["name"]
             pod = one["spec"]["template"]["spec"]
@@ -220,8 +225,8 @@ class Suite:
                 if not tag or tag == "latest":
                     self.fault(f"{name}: {image} has no version")
                 if image.startswith("mp3converter/"):
-                    if tag != version:
-                        self.fault(f"{name}: {container['image']}, and Cargo.toml says {version}")
+                    if tag != ours:
+                        self.fault(f"{name}: {container['image']}, and Cargo.toml says {ours}")
                     if context.get("runAsUser", 0) < 10000:
                         self.fault(f"{name}: runs as user {context.get('runAsUser')}")
             if name in services.SERVICES:

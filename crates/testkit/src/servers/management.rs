@@ -40,6 +40,8 @@ pub struct QueueState {
     pub durable: bool,
     /// The arguments it was declared with, such as `x-delivery-limit`.
     pub arguments: serde_json::Map<String, Value>,
+    /// The policy that applies to it.
+    pub policy: Option<String>,
     /// Messages in it, delivered and unsettled ones included.
     pub messages: u64,
     /// Messages waiting for a consumer.
@@ -268,6 +270,7 @@ fn queue_state(queue: &Value) -> QueueState {
         kind: text("type"),
         durable: queue["durable"].as_bool().unwrap_or_default(),
         arguments: queue["arguments"].as_object().cloned().unwrap_or_default(),
+        policy: queue["policy"].as_str().map(str::to_owned),
         messages: count("messages"),
         messages_ready: count("messages_ready"),
         messages_unacknowledged: count("messages_unacknowledged"),

@@ -170,6 +170,10 @@ async fn nobody_touches_what_is_not_theirs(deployed: &Deployed) {
 async fn the_deployed_broker_has_the_queues_and_lets_each_service_do_its_part_and_no_more() {
     let deployed = Deployed::start().await;
     the_queues_are_there(&deployed).await;
+    // Nobody empties the dead letters, and the broker's disk is small.
+    let management = deployed.management();
+    let dead = management.queue_when("video.dead", |queue| queue.policy.is_some());
+    assert_eq!(dead.await.unwrap().policy.as_deref(), Some("bounded-dead-letters"));
     the_way_of_a_job_is_open(&deployed).await;
     nobody_touches_what_is_not_theirs(&deployed).await;
     let mut guest = deployed.url_of("gateway");
@@ -179,7 +183,6 @@ async fn the_deployed_broker_has_the_queues_and_lets_each_service_do_its_part_an
     assert!(guest.is_err(), "the broker has a guest");
 
     // What was deleted comes back with the rights of the services.
-    let management = deployed.management();
     for name in [VIDEO_QUEUE, "video.dead", MP3_QUEUE, "mp3.dead"] {
         management.delete_queue(name).await.unwrap();
     }

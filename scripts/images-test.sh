@@ -40,7 +40,10 @@ add_toolchain() { # container, its folder
   mkdir -p "$2/usr/local/rust"
   cp -a "$toolchain/bin" "$toolchain/lib" "$2/usr/local/rust/"
   # Security updates, whose sources are FFmpeg's too.
-  cp /etc/apt/sources.list.d/debian.sources "$2/etc/apt/sources.list.d/" 2> /dev/null && rm -f "$2/etc/apt/sources.list" || true
+  if [ -e /etc/apt/sources.list.d/debian.sources ]; then
+    cp /etc/apt/sources.list.d/debian.sources "$2/etc/apt/sources.list.d/"
+    rm -f "$2/etc/apt/sources.list"
+  fi
   buildah config --env CARGO_HOME=/usr/local/cargo --env CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt \
     --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$1"
 }
@@ -109,7 +112,7 @@ three_lines() { # base URL, address, password, folder of the mails
 }
 
 run_services() {
-  local secret password address=robot@example.com port auth_port http broker
+  local secret password address=robot@example.com auth_port http broker
   local -A operations=()
   for service in auth gateway converter notification; do operations[$service]=$(free_port); done
   auth_port=$(free_port)

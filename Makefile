@@ -6,7 +6,7 @@ SERVICES := auth gateway rabbitmq converter notif
 .PHONY: help run demo test check lint stack stack-down newcomer-test bench fuzz-media
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { if (length($$1) > 16) { print "  " $$1; $$1 = "" } printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run the whole suite in one process, with nothing else installed
 	@scripts/setup.sh run

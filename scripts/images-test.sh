@@ -56,6 +56,17 @@ check_size() { # image, at most so many MiB over its base
   [ "$over" -le "$2" ] || fail "mp3converter/$1 is too large"
 }
 
+# What the real base has; the stand-in has more.
+check_libraries() { # image
+  local container mount strange
+  container=$(buildah from --pull=never "$(image "$1")")
+  mount=$(buildah mount "$container")
+  strange=$(readelf --dynamic "$mount/usr/local/bin/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+    grep -Ev '^(libc|libm|libgcc_s|ld-linux-[a-z0-9-]*|libpthread|libdl|librt)\.so\.' || true)
+  buildah rm "$container" > /dev/null
+  [ -z "$strange" ] || fail "mp3converter/$1 needs libraries its base does not have: $strange"
+}
+
 # --- Containers -----------------------------------------------------------------------------------------------------
 
 containers=()
@@ -121,6 +132,7 @@ run_services() {
   password=$(head -c 12 /dev/urandom | base64 -w0)
   broker=(--env "JOBS_URL=$TEST_MONGODB_URL" --env "BLOBS_URL=$TEST_MONGODB_URL" --env "QUEUE_URL=$TEST_AMQP_URL")
   mkdir -m 777 "$scratch/mail"
+  mariadb --protocol=tcp --host=127.0.0.1 --port="${TEST_MYSQL_URL##*:}" --user=root < init.sql
   start auth "${operations[auth]}" --env "USERS_URL=$TEST_MYSQL_URL/auth" --env "JWT_SECRET=$secret" \
     --env "MP3_ADMIN_EMAIL=$address" --env "MP3_ADMIN_PASSWORD=$password" --env "MP3_LISTEN=127.0.0.1:$auth_port" "$(image auth)"
   start gateway "${operations[gateway]}" "${broker[@]}" --env "AUTH_SVC_ADDRESS=127.0.0.1:$auth_port" \
@@ -167,6 +179,7 @@ trap finish EXIT
 make_base "$RUNTIME_BASE" ca-certificates add_nothing
 make_base "$BUILDER_BASE" build-essential,ca-certificates,curl,dpkg-dev,git,pkg-config add_toolchain
 BUILDER=buildah BUILD_OPTIONS="--isolation chroot --pull=never --format docker" scripts/images.sh
+for service in auth gateway converter notification mp3converter; do check_libraries "$service"; done
 for service in auth gateway notification; do check_size "$service" 40; done
 check_size converter 100
 check_size mp3converter 120

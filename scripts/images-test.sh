@@ -88,7 +88,7 @@ start() { # image, operations port, then options
   container="images-test-$name-$$"
   containers+=("$container")
   # As in the manifests: read-only, without rights, as the image's user. The network is this machine's.
-  podman --runtime runc run --detach --name "$container" --network host --read-only --cap-drop ALL \
+  podman --runtime runc run --detach --name "$container" --network host --read-only --read-only-tmpfs=false --cap-drop ALL \
     --security-opt no-new-privileges --ulimit nofile=10000:10000 --ulimit nproc=4096:4096 \
     --env MP3_OPS_LISTEN="127.0.0.1:$operations" "$@" > /dev/null
 }

@@ -1,5 +1,7 @@
 //! LAME, and what it is told.
 
+use std::sync::Once;
+
 use mp3lame_encoder::{
     Builder, DualPcm, Encoder as Lame, FlushGap, FlushNoGap, Mode, MonoPcm, Quality, VbrMode, max_required_buffer_size,
 };
@@ -62,6 +64,9 @@ impl Encoder {
     /// # Errors
     /// LAME does not take the format, or has no memory.
     pub(crate) fn new(format: &Mp3Format) -> Result<Self, ConvertError> {
+        // The first LAME of a process fills tables that all share, without a lock.
+        static TABLES: Once = Once::new();
+        TABLES.call_once(|| drop(lame(format, false)));
         let lame = lame(format, false).map_err(|error| ConvertError::internal("preparing the encoder", error))?;
         Ok(Self { lame })
     }

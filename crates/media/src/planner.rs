@@ -25,7 +25,9 @@ impl Planner {
     fn is_indexed(&self, demuxer: &ff::format::context::Input) -> bool {
         let format = demuxer.format();
         let is_whole_mov = format.name() == MOV && self.layout == Layout::Whole;
-        self.length.is_some() && (is_whole_mov || format.name() == AVI)
+        // DV inside an AVI: the sound is inside the frames, and its streams appear only when those are read.
+        let is_complete = !raw::has_streams_to_come(demuxer);
+        self.length.is_some() && is_complete && (is_whole_mov || format.name() == AVI)
     }
 
     /// Whether the container's header tells all that is needed to choose and decode an audio stream, so that nobody needs to

@@ -165,6 +165,13 @@ pub(crate) fn sample_rate_hz(stream: &Stream<'_>) -> u32 {
     u32::try_from(rate).unwrap_or(0)
 }
 
+/// Whether streams may appear that the header did not tell of.
+pub(crate) fn has_streams_to_come(demuxer: &Input) -> bool {
+    // SAFETY: the context is the demuxer's own, which is borrowed.
+    let flags = unsafe { (*demuxer.as_ptr()).ctx_flags };
+    flags & ff::ffi::AVFMTCTX_NOHEADER != 0
+}
+
 /// Whether the probe met packets of this stream.
 pub(crate) fn had_packets(stream: &Stream<'_>) -> bool {
     // SAFETY: the stream lives as long as its context, which `stream` borrows.

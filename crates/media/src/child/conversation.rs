@@ -37,6 +37,8 @@ pub(super) struct Conversation<'a, P> {
     sink: &'a mut dyn Write,
     written_bytes: u64,
     limits: Limits,
+    /// Audio before this is decoded too where the container cannot be entered in the middle.
+    start: Duration,
     callback: P,
     progress: Progress,
     clock: Clock,
@@ -53,9 +55,10 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
         socket: &'a UnixStream,
         mut source: Source,
         sink: &'a mut dyn Write,
-        limits: Limits,
+        settings: &Settings,
         callback: P,
     ) -> io::Result<Self> {
+        let limits = settings.limits;
         let source_bytes = source.length_bytes()?;
         Ok(Self {
             socket,
@@ -64,6 +67,7 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
             sink,
             written_bytes: 0,
             limits,
+            start: settings.start.unwrap_or_default(),
             callback,
             progress: Progress {
                 source_bytes,
@@ -127,7 +131,8 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
     }
 
     fn audio(&self) -> Duration {
-        self.progress.position.max(self.progress.duration.unwrap_or_default())
+        let converted = self.progress.position.max(self.progress.duration.unwrap_or_default());
+        self.start.saturating_add(converted)
     }
 
     /// Tells the progress, and fails when the conversion is to end.
@@ -204,6 +209,9 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
         let count = self.frame.len() - HEADER_BYTES;
         self.frame[..HEADER_BYTES].copy_from_slice(&protocol::header(Kind::Data, count));
         self.progress.bytes_read += count as u64;
+        if let Some(last) = ranges.0.last() {
+            self.progress.source_position = last.end;
+        }
         self.send()
     }
 

@@ -83,9 +83,11 @@ fn second(arch: TargetArch) -> Result<BpfProgram, BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = FREE.iter().map(|call| (*call, Vec::new())).collect();
     rules.insert(libc::SYS_clone3, Vec::new());
     rules.insert(libc::SYS_clone, vec![only_a_thread()?]);
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        rules.insert(call, vec![never_executable()?]);
-    }
+    rules.insert(
+        libc::SYS_mmap,
+        vec![SeccompRule::new(vec![never_executable()?, counted()?])?],
+    );
+    rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![never_executable()?])?]);
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![equal(0, own_pid())?])?]);
     rules.insert(
         libc::SYS_prctl,
@@ -120,9 +122,16 @@ fn only_a_thread() -> Result<SeccompRule, BackendError> {
     SeccompRule::new(vec![flags])
 }
 
-fn never_executable() -> Result<SeccompRule, BackendError> {
+fn never_executable() -> Result<SeccompCondition, BackendError> {
     let mask = SeccompCmpOp::MaskedEq(libc::PROT_EXEC.unsigned_abs().into());
-    SeccompRule::new(vec![SeccompCondition::new(2, SeccompCmpArgLen::Dword, mask, 0)?])
+    SeccompCondition::new(2, SeccompCmpArgLen::Dword, mask, 0)
+}
+
+/// Memory that counts against the bound on data: the kernel leaves out what is shared and what grows like a stack.
+fn counted() -> Result<SeccompCondition, BackendError> {
+    let mask = SeccompCmpOp::MaskedEq((libc::MAP_TYPE | libc::MAP_GROWSDOWN).unsigned_abs().into());
+    let private = libc::MAP_PRIVATE.unsigned_abs().into();
+    SeccompCondition::new(3, SeccompCmpArgLen::Dword, mask, private)
 }
 
 fn equal(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {

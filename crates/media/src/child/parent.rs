@@ -148,7 +148,7 @@ impl Child {
         let allowance = Allowance::for_job(self.process.id(), threads)
             .map_err(|error| ConvertError::internal("limiting the child", error))?;
         let conversation =
-            Conversation::new(&self.socket, source, sink, settings.limits, progress).map_err(ConvertError::Read)?;
+            Conversation::new(&self.socket, source, sink, settings, progress).map_err(ConvertError::Read)?;
         // The child cannot see what its control group allows.
         let settings = Settings {
             threads: Some(threads),

@@ -17,6 +17,8 @@ use super::{filter, system};
 
 /// How many files may be open: the socket twice, two times `/dev/null`, and what Landlock needs for a moment.
 const FILES: u64 = 8;
+/// Of the first thread, which does not count as data.
+const STACK_BYTES: u64 = 8 << 20;
 /// The memory of a child that has no job yet.
 const IDLE_DATA_BYTES: u64 = 128 * 1024 * 1024;
 
@@ -76,6 +78,7 @@ pub fn lock_down() -> io::Result<LockedDown> {
     bound(Resource::Nofile, FILES)?;
     bound(Resource::Memlock, 0)?;
     lower(Resource::Data, IDLE_DATA_BYTES)?;
+    lower(Resource::Stack, STACK_BYTES)?;
     set_no_new_privs(true)?;
     let none = CapabilitySet::empty();
     let without = CapabilitySets {

@@ -165,10 +165,20 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         done(unsafe { libc::prlimit(targets.parent, libc::RLIMIT_CORE, ptr::null(), &raw mut limit) })
     }),
     ("make memory executable at once", |_| {
-        map(libc::PROT_READ | libc::PROT_EXEC).map(drop)
+        map(libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE).map(drop)
+    }),
+    ("take shared memory, which no bound counts", |_| {
+        map(libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED).map(drop)
+    }),
+    ("take a growing stack, which no bound counts", |_| {
+        map(
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_GROWSDOWN,
+        )
+        .map(drop)
     }),
     ("make memory executable later", |_| {
-        let page = map(libc::PROT_READ | libc::PROT_WRITE)?;
+        let page = map(libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE)?;
         done(unsafe { libc::mprotect(page, 4096, libc::PROT_READ | libc::PROT_EXEC) })
     }),
     ("leave its namespaces", |_| {
@@ -313,8 +323,8 @@ fn new_process(number: libc::c_long, [a, b, c, d, e]: [u64; 5]) -> io::Result<()
     }
 }
 
-fn map(protection: libc::c_int) -> io::Result<*mut libc::c_void> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+fn map(protection: libc::c_int, kind: libc::c_int) -> io::Result<*mut libc::c_void> {
+    let flags = kind | libc::MAP_ANONYMOUS;
     let page = unsafe { libc::mmap(ptr::null_mut(), 4096, protection, flags, -1, 0) };
     if page == libc::MAP_FAILED {
         Err(io::Error::last_os_error())

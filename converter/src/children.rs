@@ -25,6 +25,8 @@ struct Shared {
 #[derive(Default)]
 struct Spare {
     waiting: Vec<Child>,
+    /// How many are being started to wait.
+    coming: usize,
     closed: bool,
     /// Why the last child could not be started, if it could not.
     trouble: Option<String>,
@@ -98,20 +100,28 @@ impl Children {
     }
 
     fn start_another(&self) {
+        {
+            let mut spare = self.lock();
+            // One that was taken before it was ready has been replaced already.
+            if spare.closed || spare.waiting.len() + spare.coming >= usize::from(self.0.slots) {
+                return;
+            }
+            spare.coming += 1;
+        }
         let children = self.clone();
         // Getting ready takes a child some time, and this thread as long.
         let started = thread::Builder::new().name("next-child".to_owned()).spawn(move || {
-            if children.lock().closed {
-                return;
-            }
-            if let Ok(child) = children.start() {
-                let mut spare = children.lock();
-                if !spare.closed {
-                    spare.waiting.push(child);
-                }
+            let started = children.start();
+            let mut spare = children.lock();
+            spare.coming -= 1;
+            if let Ok(child) = started
+                && !spare.closed
+            {
+                spare.waiting.push(child);
             }
         });
         if let Err(error) = started {
+            self.lock().coming -= 1;
             tracing::warn!(%error, "cannot start a thread");
         }
     }

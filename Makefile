@@ -1,6 +1,10 @@
 # `make` alone lists what there is.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+# What is set here goes before .cargo/config.toml, which names the FFmpeg of scripts/ffmpeg.sh.
+ifeq ($(MP3_FFMPEG),system)
+export PKG_CONFIG_PATH ?= /nonexistent
+endif
 SERVICES := auth gateway rabbitmq converter notif
 .PHONY: manifests-check images images-test secrets compose-secrets minikube-up mysql-setup mongo-setup $(SERVICES:%=%-deploy) $(SERVICES:%=%-undeploy)
 .PHONY: help run demo test check lint stack stack-down newcomer-test bench fuzz-media

@@ -82,3 +82,8 @@ sed -i "s|$TARGET.part|$TARGET|g" "$TARGET.part"/lib/pkgconfig/*.pc
 echo "$STAMP" > "$TARGET.part/built-by"
 rm -rf "$TARGET"
 mv "$TARGET.part" "$TARGET"
+# Cargo does not look into the folder by itself.
+if command -v cargo > /dev/null && [ -d "${CARGO_TARGET_DIR:-target}" ]; then
+  cargo clean --quiet --package ffmpeg-sys-next
+  cargo clean --quiet --release --package ffmpeg-sys-next
+fi

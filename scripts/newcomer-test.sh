@@ -18,7 +18,7 @@ fi
 
 root=$(mktemp -d /var/tmp/newcomer.XXXXXX)
 trap 'umount -R -l "$root/proc" "$root/sys" "$root/dev" "$root/opt/rust" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
-mirror=$(awk '/^URIs:/ { print $2; exit } /^deb / { print $2; exit }' /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null)
+mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null | grep -E '^(URIs:|deb )' | grep -oE -m1 'https?://[^ ]+' || true)
 toolchain=$(rustc --print sysroot)
 
 echo "newcomer: making a bare Debian 12"

@@ -33,8 +33,10 @@ libraries_found() { have pkg-config && pkg-config --exists "$@"; }
 # FFmpeg is built from Debian's source; elsewhere, and with MP3_FFMPEG=system, the system's libraries are linked.
 builds_ffmpeg() { have apt-get && have dpkg && [ "${MP3_FFMPEG:-}" != system ]; }
 libclang_found() {
-  any_file "${LIBCLANG_PATH:-/nonexistent}" /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* \
-    /usr/lib/libclang*.so* /usr/lib64/libclang*.so* /usr/local/lib/libclang*.so*
+  # Not libclang-cpp, which is another library; and only with the headers it needs, where Debian packs them apart.
+  any_file "${LIBCLANG_PATH:-/nonexistent}" /usr/lib64/libclang.so* /usr/local/lib/libclang.so* /usr/lib/libclang.so* ||
+    { any_file /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so* /usr/lib/*/libclang-[0-9]*.so* &&
+      any_file /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib/clang/*/include/stddef.h; }
 }
 certificates_found() {
   any_file /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem
@@ -47,6 +49,7 @@ missing_packages() { # profile; one package a line
   libclang_found || echo libclang-dev
   if builds_ffmpeg; then
     have nasm || echo nasm
+    have dpkg-source || echo dpkg-dev
     [ -e /usr/include/zlib.h ] || echo zlib1g-dev
   else
     libraries_found libavcodec || echo libavcodec-dev

@@ -4,6 +4,8 @@
 #
 # Needs root (chroot, mounts) and debootstrap. The toolchain is mounted read-only; crates and packages are fetched anew.
 set -euo pipefail
+# Read whole before it begins: an edit while it runs changes nothing.
+{
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -70,3 +72,5 @@ echo "newcomer: make test"
 inside 'make test' > "$root/home/test.log" 2>&1 || { tail -60 "$root/home/test.log"; exit 1; }
 tail -1 "$root/home/test.log"
 echo "newcomer: passed"
+exit
+}

@@ -4,12 +4,15 @@
 //! take the machine's memory and starve everything else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{AuthError, PortError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many logins may wait beyond those that are computed; the next one is asked to come back.
 const QUEUE: usize = 50;
+/// How long a login waits for its turn: less than the gateway waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The places for hash computations of one process.
 pub(crate) struct Hashing {
@@ -45,14 +48,17 @@ impl Hashing {
             .map_err(|_| unavailable("too many logins at once"))
     }
 
-    /// Runs `work` on a blocking thread when it is its turn. Dropping the future gives up the turn, or lets work that
-    /// has begun end by itself, which keeps its place until then.
+    /// Runs `work` on a blocking thread when it is its turn; `Unavailable` when that does not come within three seconds.
+    /// Dropping the future gives up the turn, or lets work that has begun end by itself, which keeps its place until then.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         admission: Admission,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, AuthError> {
-        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(unavailable)?;
+        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.running).acquire_owned()).await;
+        let turn = turn
+            .map_err(|_| unavailable("too many logins before it"))?
+            .map_err(unavailable)?;
         let computation = tokio::task::spawn_blocking(move || {
             let result = work();
             drop((turn, admission));
@@ -99,6 +105,20 @@ mod tests {
         for admission in waiting.into_iter().chain([late]) {
             assert_eq!(hashing.run(admission, || 7).await.unwrap(), 7);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_whose_turn_does_not_come_is_asked_to_come_back() {
+        let hashing = Hashing::new(1, 1);
+        let turn = Arc::clone(&hashing.running).acquire_owned().await.unwrap();
+        let admission = hashing.admit().unwrap();
+        let began = tokio::time::Instant::now();
+        let waited = hashing.run(admission, || ()).await;
+        assert_eq!(began.elapsed().as_secs(), 3);
+        assert!(matches!(waited, Err(AuthError::Unavailable(_))));
+        drop(turn);
+        let admission = hashing.admit().expect("its place is free again");
+        hashing.run(admission, || ()).await.unwrap();
     }
 
     #[tokio::test]

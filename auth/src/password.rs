@@ -69,7 +69,7 @@ pub(crate) fn hash(password: &str) -> Result<String, InvalidPassword> {
 }
 
 fn hash_unchecked(password: &str) -> Result<String, password_hash::Error> {
-    let hash: PasswordHash = Argon2::default().hash_password(password.as_bytes())?;
+    let hash: PasswordHash = argon2().hash_password(password.as_bytes())?;
     Ok(hash.to_string())
 }
 
@@ -102,7 +102,7 @@ fn judge_hash(stored: &str, password: &str) -> Verdict {
         spend_one_hash();
         return Verdict::Unusable;
     };
-    match Argon2::default().verify_password(password.as_bytes(), &stored) {
+    match argon2().verify_password(password.as_bytes(), &stored) {
         Ok(()) if is_outdated(&stored) => hash_unchecked(password).map_or(Verdict::Right, Verdict::RightAndOutdated),
         Ok(()) => Verdict::Right,
         Err(password_hash::Error::PasswordInvalid) => Verdict::Wrong,
@@ -120,10 +120,17 @@ fn is_outdated(stored: &PasswordHash) -> bool {
         || Params::try_from(stored).is_ok_and(|params| work(&params) < work(&Params::default()))
 }
 
+/// What computes one hash.
+fn argon2() -> Argon2<'static> {
+    #[cfg(test)]
+    tests::COMPUTATIONS.set(tests::COMPUTATIONS.get() + 1);
+    Argon2::default()
+}
+
 /// Takes as long as judging a password, and judges nothing.
 fn spend_one_hash() {
     let mut output = [0; 32];
-    let spent = Argon2::default().hash_password_into(b"nobody's", b"nobody's salt", &mut output);
+    let spent = argon2().hash_password_into(b"nobody's", b"nobody's salt", &mut output);
     std::hint::black_box((spent.is_ok(), output));
 }
 
@@ -135,8 +142,42 @@ fn same_text(left: &str, right: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use PlaintextPasswords::{Accept, Refuse};
+
+    thread_local! {
+        /// How many hashes this thread computed.
+        pub(super) static COMPUTATIONS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn every_refusal_costs_exactly_one_hash_and_so_does_a_success() {
+        let (stored, long) = (hash("hunter2").unwrap(), "x".repeat(MAX_PASSWORD_BYTES + 1));
+        for (account, password, plaintext, verdict) in [
+            (None, "hunter2", Accept, Verdict::Wrong),
+            (None, &*long, Accept, Verdict::Wrong),
+            (Some(&*stored), "hunter3", Accept, Verdict::Wrong),
+            (Some(&*stored), "", Accept, Verdict::Wrong),
+            (Some(&*stored), &*long, Accept, Verdict::Wrong),
+            (Some("Admin123"), "admin123", Accept, Verdict::Wrong),
+            (Some("Admin123"), "Admin123", Refuse, Verdict::Unusable),
+            (Some(""), "", Accept, Verdict::Unusable),
+            (Some("$2b$12$no"), "hunter2", Accept, Verdict::Unusable),
+            (Some(&*stored), "hunter2", Accept, Verdict::Right),
+        ] {
+            COMPUTATIONS.set(0);
+            assert_eq!(judge(account, password, plaintext), verdict);
+            assert_eq!(COMPUTATIONS.get(), 1, "{account:?} {password:.9}");
+        }
+        COMPUTATIONS.set(0);
+        assert!(matches!(
+            judge(Some("Admin123"), "Admin123", Accept),
+            Verdict::RightAndOutdated(_)
+        ));
+        assert_eq!(COMPUTATIONS.get(), 1);
+    }
 
     #[test]
     fn a_hash_is_argon2id_with_the_documented_cost_and_a_salt_of_its_own() {

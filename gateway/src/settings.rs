@@ -1,12 +1,12 @@
 //! The gateway's settings.
 
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::settings::{Backends, BlobsUrl, JobsUrl, Operations};
 
-use crate::JobsCommand;
+use crate::{JobsCommand, TrustedProxies};
 
 /// The gateway of the mp3converter suite: login, upload, jobs and download over HTTP.
 #[derive(Debug, Parser)]
@@ -80,6 +80,37 @@ pub struct GatewaySettings {
     /// The proxies whose `X-Forwarded-For` is believed: addresses or networks, separated by commas.
     #[arg(long, env, value_name = "NETWORKS", default_value = "", hide_default_value = true)]
     pub trusted_proxies: TrustedProxies,
+    /// The slowest upload that is put up with.
+    #[command(flatten)]
+    pub pace: Pace,
+    /// How many failed logins are put up with.
+    #[command(flatten)]
+    pub logins: LoginSettings,
+}
+
+/// The slowest upload that is put up with: a floor averaged over a window, and no limit on the whole time.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Pace {
+    /// The bytes a second that an upload has to bring on average; there is no limit on its whole time.
+    #[arg(long, env, value_name = "BYTES", default_value_t = 8 * 1024)]
+    pub upload_floor_bytes_per_second: u32,
+    /// Over how many seconds of waiting for the client that is averaged.
+    #[arg(long, env, value_name = "SECONDS", default_value = "60")]
+    pub upload_floor_window: NonZeroU32,
+}
+
+/// How many failed logins are put up with. Only failures count, and a success clears those of its account.
+#[derive(Clone, Debug, Args)]
+pub struct LoginSettings {
+    /// The failed logins of one account from one client address before it is told to come back later.
+    #[arg(long, env, value_name = "COUNT", default_value = "5")]
+    pub login_failures_per_account: NonZeroU32,
+    /// The failed logins from one client address, whatever the account; of IPv6, from one /64 network.
+    #[arg(long, env, value_name = "COUNT", default_value = "30")]
+    pub login_failures_per_address: NonZeroU32,
+    /// After how many seconds they are forgotten.
+    #[arg(long, env, value_name = "SECONDS", default_value = "60")]
+    pub login_failures_window: NonZeroU32,
 }
 
 /// Who gets files that name no owner and belong to no job.
@@ -89,68 +120,6 @@ pub enum UnownedFiles {
     Hidden,
     /// Every account, as in the original system.
     Shared,
-}
-
-/// Networks, or none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<Network>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    prefix_bits: u8,
-}
-
-/// The text is not a list of addresses and networks.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no address and no network: expected such as 10.1.2.3, 10.0.0.0/8 or fd00::/8")]
-pub struct InvalidNetwork(String);
-
-impl TrustedProxies {
-    /// Whether this is the address of one of them.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(address))
-    }
-}
-
-impl FromStr for TrustedProxies {
-    type Err = InvalidNetwork;
-
-    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        entries
-            .map(|entry| Network::parse(entry).ok_or_else(|| InvalidNetwork(entry.to_owned())))
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-}
-
-impl Network {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let width_bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = prefix.map_or(Some(width_bits), |prefix| prefix.parse().ok())?;
-        (prefix_bits <= width_bits).then_some(Self { address, prefix_bits })
-    }
-
-    fn contains(&self, address: IpAddr) -> bool {
-        let prefix_bits = u32::from(self.prefix_bits);
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - prefix_bits).unwrap_or(0);
-                network.to_bits() & mask == address.to_bits() & mask
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - prefix_bits).unwrap_or(0);
-                network.to_bits() & mask == address.to_bits() & mask
-            }
-            _ => false,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -180,28 +149,5 @@ mod tests {
         assert_eq!(serve.gateway.max_upload_bytes, 10_737_418_240);
         assert_eq!(serve.gateway.unowned_files, UnownedFiles::Hidden);
         assert_eq!(serve.gateway.trusted_proxies, TrustedProxies::default());
-    }
-
-    #[test]
-    fn a_proxy_is_trusted_by_address_or_network() {
-        let proxies: TrustedProxies = "10.0.0.0/8, 192.0.2.7,fd00::/8,".parse().unwrap();
-        let contains = |address: &str| proxies.contains(address.parse().unwrap());
-        for inside in ["10.255.0.1", "192.0.2.7", "fd12::1", "::ffff:10.1.1.1"] {
-            assert!(contains(inside), "{inside}");
-        }
-        for outside in ["11.0.0.1", "192.0.2.8", "fe80::1", "::1"] {
-            assert!(!contains(outside), "{outside}");
-        }
-        let everyone: TrustedProxies = "0.0.0.0/0".parse().unwrap();
-        assert!(everyone.contains("203.0.113.9".parse().unwrap()));
-        assert!(!everyone.contains("::1".parse().unwrap()));
-    }
-
-    #[test]
-    fn what_is_no_network_is_named() {
-        for text in ["localhost", "10.0.0.0/33", "10.0.0.0/", "fd00::/129"] {
-            let refused = text.parse::<TrustedProxies>().unwrap_err();
-            assert!(refused.to_string().contains(text));
-        }
     }
 }

@@ -9,8 +9,9 @@ use runtime::probes::{Readiness, of};
 use runtime::{Announcer, Lifecycle};
 
 use crate::janitor::Janitor;
+use crate::logins::Logins;
 use crate::metrics::GatewayMetrics;
-use crate::{GatewaySettings, Pace, lapsed};
+use crate::{GatewaySettings, lapsed};
 
 /// The most files whose refusal is remembered.
 const MAX_REMEMBERED: usize = 1000;
@@ -36,7 +37,7 @@ pub struct GatewayState {
     pub(crate) jobs: Arc<dyn JobStore>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) settings: Arc<GatewaySettings>,
-    pub(crate) pace: Pace,
+    pub(crate) logins: Arc<Logins>,
     pub(crate) life: Lifecycle,
     pub(crate) metrics: GatewayMetrics,
     refused: Arc<Mutex<HashSet<Fid>>>,
@@ -50,19 +51,12 @@ impl GatewayState {
             blobs: ports.blobs,
             jobs: ports.jobs,
             queue: ports.queue,
+            logins: Arc::new(Logins::new(&settings.logins)),
             settings: Arc::new(settings),
-            pace: Pace::default(),
             life,
             metrics: GatewayMetrics::new(metrics),
             refused: Arc::default(),
         }
-    }
-
-    /// Puts up with uploads of another pace than 8 KiB/s over a minute.
-    #[must_use]
-    pub fn with_pace(mut self, pace: Pace) -> Self {
-        self.pace = pace;
-        self
     }
 
     /// Starts what the gateway does without being asked: announcing, ending lapsed uploads, the janitor.

@@ -12,6 +12,8 @@ pub(super) enum Plain {
     NoCredentials,
     /// `/login` with wrong ones.
     InvalidCredentials,
+    /// Too many logins failed; to be tried again after so many seconds.
+    TooManyLogins(u64),
     /// A route that needs a token, without a header.
     NoToken,
     /// A bad or expired token, or another scheme.
@@ -51,6 +53,13 @@ impl IntoResponse for Plain {
         match self {
             Self::NoCredentials => challenge("missing credentials", BASIC_CHALLENGE),
             Self::InvalidCredentials => challenge("invalid credentials", BASIC_CHALLENGE),
+            Self::TooManyLogins(seconds) => retry_after(
+                text(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    format!("too many logins failed, please try again in {seconds} seconds"),
+                ),
+                HeaderValue::from(seconds),
+            ),
             Self::NoToken => challenge("missing credentials", BEARER_CHALLENGE),
             Self::NotAdmin => challenge("not authorized", BEARER_CHALLENGE),
             Self::BadToken => text(StatusCode::FORBIDDEN, "not authorized"),
@@ -74,7 +83,7 @@ impl IntoResponse for Plain {
                     StatusCode::INSUFFICIENT_STORAGE,
                     "there is no space left for this upload, please try again later",
                 ),
-                FULL_RETRY_SECONDS,
+                HeaderValue::from_static(FULL_RETRY_SECONDS),
             ),
             Self::Trouble(Trouble::Damaged) | Self::Internal => {
                 text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error")
@@ -95,11 +104,11 @@ fn challenge(body: &'static str, challenge: &'static str) -> Response {
 }
 
 fn unavailable(sentence: &'static str) -> Response {
-    retry_after(text(StatusCode::SERVICE_UNAVAILABLE, sentence), RETRY_SECONDS)
+    let seconds = HeaderValue::from_static(RETRY_SECONDS);
+    retry_after(text(StatusCode::SERVICE_UNAVAILABLE, sentence), seconds)
 }
 
-fn retry_after(mut response: Response, seconds: &'static str) -> Response {
-    let seconds = HeaderValue::from_static(seconds);
+fn retry_after(mut response: Response, seconds: HeaderValue) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, seconds);
     response
 }

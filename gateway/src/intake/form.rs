@@ -1,5 +1,7 @@
 //! The text fields of an upload: options, and what is ignored.
 
+use std::collections::BTreeMap;
+
 use domain::{InvalidOption, OptionName, Options};
 
 /// The most bytes of an option's value; none needs half of them.
@@ -8,7 +10,8 @@ const MAX_VALUE_BYTES: usize = 64;
 /// What the text fields said so far.
 #[derive(Default)]
 pub(super) struct Form {
-    pub(super) options: Options,
+    /// What was sent for each option: the last field of a name counts.
+    texts: BTreeMap<OptionName, String>,
     /// The names of the fields that are no options, each once.
     pub(super) ignored: Vec<String>,
 }
@@ -32,14 +35,17 @@ impl Form {
         Field::Ignored
     }
 
-    /// Ends a field. The last of several fields of one name counts.
-    pub(super) fn end(&mut self, field: Field) -> Result<(), InvalidOption> {
-        let Field::Option(name, value) = field else {
-            return Ok(());
-        };
-        self.options.set(name, &String::from_utf8_lossy(&value))?;
-        self.options = std::mem::take(&mut self.options).validated()?;
-        Ok(())
+    /// Ends a field.
+    pub(super) fn end(&mut self, field: Field) {
+        if let Field::Option(name, value) = field {
+            let text = String::from_utf8_lossy(&value).into_owned();
+            self.texts.insert(name, text);
+        }
+    }
+
+    /// The options of the whole form, judged once and together: what one field says may depend on one that follows.
+    pub(super) fn options(&self) -> Result<Options, InvalidOption> {
+        Options::from_pairs(&self.texts)
     }
 }
 

@@ -26,8 +26,6 @@ use form::{Field, Form};
 use source::Source;
 use storing::Storing;
 
-pub use source::Pace;
-
 /// An upload that may begin: whose it is and how its body is divided.
 pub(crate) struct Upload {
     pub(crate) owner: Address,
@@ -141,16 +139,17 @@ impl Reception {
     }
 
     async fn run(mut self, boundary: &Boundary, body: Body) -> Result<Accepted, UploadError> {
-        let source = Source::new(&self.state, body, self.given_up.clone());
+        let source = Source::new(&self.state.settings, &self.state.life, body, self.given_up.clone());
         let read = self.read(source, Parser::new(boundary)).await;
-        match (read, self.storing) {
-            (Ok(()), Some(storing)) => {
-                let job = storing.commit(self.form.options).await?;
+        let options = read.and_then(|()| Ok(self.form.options()?));
+        match (options, self.storing) {
+            (Ok(options), Some(storing)) => {
+                let job = storing.commit(options).await?;
                 self.state.announce(job.clone());
                 let ignored = self.form.ignored;
                 Ok(Accepted { job, ignored })
             }
-            (Ok(()), None) => Err(UploadError::NotOneFile),
+            (Ok(_), None) => Err(UploadError::NotOneFile),
             (Err(error), Some(storing)) => {
                 storing.discard(error.reason()).await;
                 Err(error)
@@ -174,7 +173,7 @@ impl Reception {
                 },
                 Event::PartEnd => {
                     let field = std::mem::replace(&mut self.field, Field::Ignored);
-                    self.form.end(field)?;
+                    self.form.end(field);
                 }
                 Event::End => return Ok(()),
             }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// How long anything may take before a test is given up.
 pub(crate) const HANG: Duration = Duration::from_secs(60);
@@ -27,6 +27,16 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self {
             stream: TcpStream::connect(address).await.unwrap(),
+            received: Vec::new(),
+        }
+    }
+
+    /// From another address of this machine.
+    pub(crate) async fn connect_from(client: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(client.parse().unwrap(), 0)).unwrap();
+        Self {
+            stream: socket.connect(address).await.unwrap(),
             received: Vec::new(),
         }
     }

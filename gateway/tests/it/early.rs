@@ -1,9 +1,6 @@
 //! Answers that come before the body's end, and clients that stop.
 
-use std::time::Duration;
-
 use domain::{JobState, ReasonCode};
-use gateway::Pace;
 use testkit::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -213,6 +210,7 @@ async fn the_record_of_a_refused_upload_says_what_was_refused() {
         client.send(head("POST", "/upload", &headers)).await;
         client.send(format!("{:x}\r\n", body.len())).await;
         client.send(body).await;
+        client.send("\r\n0\r\n\r\n").await;
         assert_eq!(client.answer().await.status, status);
         let newest = until("the upload has ended", async || {
             let newest = gateway.all_jobs().await.swap_remove(0);
@@ -227,10 +225,7 @@ async fn the_record_of_a_refused_upload_says_what_was_refused() {
 #[tokio::test]
 async fn a_client_that_stalls_is_given_up_with_an_answer() {
     let mut setup = Setup::new().await;
-    setup.pace = Some(Pace {
-        floor_bytes_per_second: 8 * 1024,
-        window: Duration::from_millis(200),
-    });
+    setup.settings.pace.upload_floor_window = 1.try_into().unwrap();
     let gateway = setup.start().await;
     let token = gateway.login(ADA).await;
     let mut client = gateway.connect().await;

@@ -12,7 +12,7 @@ use domain::{
     Address, Announcement, Authenticator, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob,
     Queue, Timestamp,
 };
-use gateway::{GatewaySettings, GatewayState, Pace, Ports};
+use gateway::{GatewaySettings, GatewayState, Ports};
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
 use tempfile::TempDir;
@@ -30,7 +30,6 @@ const SECRET: &str = "a secret of thirty-two bytes or more";
 pub(crate) struct Setup {
     pub(crate) ports: Ports,
     pub(crate) settings: GatewaySettings,
-    pub(crate) pace: Option<Pace>,
     scratch: TempDir,
 }
 
@@ -70,7 +69,6 @@ impl Setup {
                 queue: adapters::queue::connect(&"memory:".parse().unwrap()).unwrap(),
             },
             settings: Settings::parse_from(["gateway"]).gateway,
-            pace: None,
             scratch,
         }
     }
@@ -81,7 +79,6 @@ impl Setup {
         let (life, metrics) = (Lifecycle::new(), Metrics::default());
         let ports = self.ports.clone();
         let state = GatewayState::new(self.ports, self.settings, life.clone(), &metrics);
-        let state = state.with_pace(self.pace.unwrap_or_default());
         let router = gateway::router(state.clone());
         life.spawn(runtime::http::serve(listener, router, life.clone()));
         Gateway {

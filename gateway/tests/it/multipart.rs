@@ -1,6 +1,15 @@
 //! Bodies that are not what they should be.
-use testkit::until;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+use futures_util::{StreamExt as _, stream};
+use testkit::until;
+use tower::ServiceExt as _;
+
+use crate::client::HANG;
 use crate::gateway::{ADA, CONTENT_TYPE, Gateway, bearer, file, form, head, open_form, text};
 
 const REFUSED: &str = "exactly 1 file required";
@@ -125,4 +134,45 @@ async fn a_part_header_without_end_is_refused_after_a_fraction_of_it() {
         assert_eq!(answer.header("connection"), Some("close"));
     }
     assert_nothing_is_left(&gateway).await;
+}
+
+#[tokio::test]
+async fn of_a_gibibyte_that_is_no_content_less_than_a_mebibyte_is_read() {
+    let gateway = Gateway::start().await;
+    let bearer = bearer(&gateway.login(ADA).await);
+    let endless_parts = "--BOUNDARY\r\nContent-Disposition: form-data; name=x\r\n\r\n\r\n".repeat(1000);
+    let mut reads = Vec::new();
+    for (opening, piece) in [
+        ("", "x".repeat(64 * 1024)),
+        ("--BOUNDARY\r\nX-Bomb: ", "x".repeat(64 * 1024)),
+        (
+            "--BOUNDARY\r\nContent-Disposition: form-data; name=\"",
+            "x".repeat(64 * 1024),
+        ),
+        ("--BOUNDARY\r\n", "X-Bomb: x\r\n".repeat(6 * 1024)),
+        ("--BOUNDARY--\r\n", "x".repeat(64 * 1024)),
+        ("", endless_parts),
+    ] {
+        let read = Arc::new(AtomicUsize::new(0));
+        reads.push(Arc::clone(&read));
+        let pieces = (1 << 30) / piece.len();
+        let body = stream::iter(std::iter::once(opening.to_owned()).chain(std::iter::repeat_n(piece, pieces)));
+        let body = body.map(move |piece| {
+            read.fetch_add(piece.len(), Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from(piece))
+        });
+        let request = Request::post("/upload")
+            .header("authorization", &bearer)
+            .header("content-type", CONTENT_TYPE)
+            .body(Body::from_stream(body))
+            .unwrap();
+        let answer = gateway::router(gateway.state.clone()).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 400);
+    }
+    // What is read behind an answer, so that it arrives, counts too.
+    gateway.life.shut_down(HANG).await;
+    for read in reads {
+        let read = read.load(Ordering::Relaxed);
+        assert!(read < 1 << 20, "{read} bytes were read");
+    }
 }

@@ -123,6 +123,41 @@ async fn a_bad_value_of_a_known_option_is_400_and_names_it() {
 }
 
 #[tokio::test]
+async fn options_are_judged_together_and_the_last_field_of_a_name_counts() {
+    let gateway = Gateway::start().await;
+    let token = gateway.login(ADA).await;
+    for (fields, expected) in [
+        (&[("bitrate", "129"), ("bitrate", "128")][..], r#"{"bitrate":128}"#),
+        (
+            &[("start", "30"), ("end", "20"), ("start", "10")],
+            r#"{"start":10.0,"end":20.0}"#,
+        ),
+        (
+            &[("end", "5"), ("start", "0:30"), ("end", "1:00")],
+            r#"{"start":30.0,"end":60.0}"#,
+        ),
+    ] {
+        let mut parts: Vec<_> = fields.iter().map(|(name, value)| text(name, value)).collect();
+        parts.insert(1, file("file", "clip.mp4", b"video"));
+        let answer = gateway.upload(&token, &form(&parts)).await;
+        answer.assert_plain(200, "success!");
+        let job = gateway.job(answer.header("x-job-id").unwrap().parse().unwrap()).await;
+        assert_eq!(serde_json::to_string(&job.options).unwrap(), expected);
+    }
+    for (fields, named) in [
+        (&[("bitrate", "128"), ("bitrate", "129")][..], "`bitrate`"),
+        (&[("bitrate", "128"), ("vbr", "2")], "value for `vbr`"),
+        (&[("start", "10"), ("end", "20"), ("start", "30")], "value for `end`"),
+    ] {
+        let mut parts: Vec<_> = fields.iter().map(|(name, value)| text(name, value)).collect();
+        parts.push(file("file", "clip.mp4", b"video"));
+        let answer = gateway.upload(&token, &form(&parts)).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.text().contains(named), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn only_who_names_json_gets_202_and_the_job() {
     let gateway = Gateway::start().await;
     let token = gateway.login(ADA).await;

@@ -84,6 +84,40 @@ async fn a_framing_of_two_meanings_is_refused_and_the_connection_ends() {
 }
 
 #[tokio::test]
+async fn a_head_beyond_its_limits_is_refused_while_it_arrives() {
+    let many: String = (0..101).map(|n| format!("X-{n}: y\r\n")).collect();
+    for head in [
+        format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}", "y".repeat(64 * 1024)),
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "y".repeat(64 * 1024)),
+        format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"),
+    ] {
+        let answers = answers_to(&head).await;
+        assert!(
+            answers.starts_with("HTTP/1.1 431 ") || answers.starts_with("HTTP/1.1 414 "),
+            "{answers}"
+        );
+        assert_eq!(answers.matches("HTTP/").count(), 1, "{answers}");
+    }
+}
+
+/// The clock stands still but for moments when everybody waits, and then goes on to what is waited for first.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_ends_its_head_is_left_after_ten_seconds() {
+    for sent in [
+        "",
+        "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: y",
+        // Kept for another request that never comes, or never ends.
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost",
+    ] {
+        let began = tokio::time::Instant::now();
+        answers_to(sent).await;
+        let waited = began.elapsed().as_secs();
+        assert!((10..12).contains(&waited), "{sent:?}: {waited} s");
+    }
+}
+
+#[tokio::test]
 async fn a_request_at_hand_is_answered_before_the_end_and_a_new_one_is_not_taken() {
     let (arrived, has_arrived) = oneshot::channel();
     let (go_on, goes_on) = oneshot::channel::<()>();

@@ -39,7 +39,7 @@ pub enum Command {
         /// Where the files are.
         #[command(flatten)]
         files: BlobsUrl,
-        /// Delete them however many they are.
+        /// Delete those, too, that no job record knows, however many they are.
         #[arg(long)]
         confirm: bool,
     },

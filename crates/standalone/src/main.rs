@@ -41,7 +41,7 @@ enum Command {
     Janitor {
         #[command(flatten)]
         stores: StoreSettings,
-        /// Delete them however many they are.
+        /// Delete those, too, that no job record knows, however many they are.
         #[arg(long)]
         confirm: bool,
     },

@@ -54,6 +54,7 @@ const fn step_name(step: Step) -> &'static str {
 const fn settlement_name(settlement: &Settlement) -> &'static str {
     match settlement {
         Settlement::Converted(_) => "converted",
+        Settlement::ConvertedForGood(_) => "converted_for_good",
         Settlement::Failed(_) => "failed",
         Settlement::Dead(_) => "dead",
         Settlement::Told => "told",
@@ -68,7 +69,9 @@ const fn settlement_name(settlement: &Settlement) -> &'static str {
 /// `Corrupt`: the caller's mistake, and nothing that time heals.
 fn check_settlement(step: Step, settlement: &Settlement) -> Result<(), PortError> {
     let fits = match settlement {
-        Settlement::Converted(_) | Settlement::Failed(_) | Settlement::Dead(_) => step == Step::Convert,
+        Settlement::Converted(_) | Settlement::ConvertedForGood(_) | Settlement::Failed(_) | Settlement::Dead(_) => {
+            step == Step::Convert
+        }
         Settlement::Told => step == Step::Tell,
         Settlement::Retry(_) | Settlement::Released => true,
     };

@@ -60,6 +60,8 @@ pub enum Work {
 pub enum Settlement {
     /// `Convert`: the MP3 is stored. The job is `done`, its owner is to be told, and `mp3` is to be announced.
     Converted(Mp3),
+    /// The same, and the video is not needed any more: it may be deleted.
+    ConvertedForGood(Mp3),
     /// `Convert`: the upload is at fault. The job is `failed`, its owner is to be told.
     Failed(Reason),
     /// `Convert`: our trouble has no end. The job is `dead`, its owner is to be told.
@@ -107,7 +109,8 @@ pub enum Announcement {
 pub enum Reference {
     /// A job needs it, or is just writing it.
     Live,
-    /// A job names it as an upload or an attempt that came to nothing.
+    /// A job names it, and will never need it again: an upload or an attempt that came to nothing, the video of a
+    /// cancelled job or of one converted for good.
     Lost,
     /// No job names it.
     Unknown,

@@ -171,7 +171,7 @@ async fn settle(shared: &Shared, claim: &Claim, settlement: &Settlement, begun: 
 
 const fn label(settlement: &Settlement) -> &'static str {
     match settlement {
-        Settlement::Converted(_) => "converted",
+        Settlement::Converted(_) | Settlement::ConvertedForGood(_) => "converted",
         Settlement::Failed(_) => "failed",
         Settlement::Dead(_) => "dead",
         Settlement::Told => "told",

@@ -184,6 +184,11 @@ pub fn converted(claim: &Claim) -> Settlement {
     Settlement::Converted(mp3_of(claim))
 }
 
+/// The conversion of this claim went well, and its video may go.
+pub fn converted_for_good(claim: &Claim) -> Settlement {
+    Settlement::ConvertedForGood(mp3_of(claim))
+}
+
 /// The upload is at fault.
 pub fn failed(_: &Claim) -> Settlement {
     Settlement::Failed(reason(ReasonCode::NoAudio))
@@ -252,7 +257,7 @@ macro_rules! job_store_suite {
             records::an_unfinished_job_can_be_cancelled_once;
             records::a_replay_begins_anew;
             records::a_job_without_its_whole_upload_is_never_replayed;
-            records::videos_are_live_until_their_upload_came_to_nothing;
+            records::videos_are_live_until_nothing_can_come_of_them;
             records::mp3s_are_live_while_written_or_finished;
             records::references_keep_the_order_of_the_question;
             records::the_store_answers;

@@ -156,8 +156,9 @@ fn end(hold: &Hold, settlement: Settlement) -> Result<Document, Error> {
         Step::Convert => doc! { "state": "queued", "progress": 0.0 },
         Step::Tell => Document::new(),
     };
+    let for_good = matches!(settlement, Settlement::ConvertedForGood(_));
     Ok(match settlement {
-        Settlement::Converted(mp3) => {
+        Settlement::Converted(mp3) | Settlement::ConvertedForGood(mp3) => {
             let mut fields = doc! {
                 "state": "done",
                 "progress": 1.0,
@@ -167,6 +168,9 @@ fn end(hold: &Hold, settlement: Settlement) -> Result<Document, Error> {
                 "announcement": "mp3",
                 "announcement_owed_at": "$$NOW",
             };
+            if for_good {
+                fields.insert("video_unneeded", true);
+            }
             if let Some(size_bytes) = mp3.size_bytes {
                 fields.insert("mp3_size_bytes", signed(size_bytes));
             }

@@ -68,6 +68,8 @@ struct Naming {
     #[serde(default)]
     uploaded_at: Option<mongodb::bson::DateTime>,
     #[serde(default)]
+    video_unneeded: bool,
+    #[serde(default)]
     mp3_fid: Option<ObjectId>,
     #[serde(default)]
     attempt_fids: Vec<ObjectId>,
@@ -82,11 +84,13 @@ struct Attempt {
 
 impl Naming {
     fn video(&self) -> Reference {
-        if self.state == JobState::Failed && self.uploaded_at.is_none() {
-            Reference::Lost
-        } else {
-            Reference::Live
-        }
+        let lost = match self.state {
+            JobState::Failed => self.uploaded_at.is_none(),
+            JobState::Cancelled => true,
+            JobState::Done => self.video_unneeded,
+            _ => false,
+        };
+        if lost { Reference::Lost } else { Reference::Live }
     }
 
     /// The MP3 that is finished or just being written.
@@ -133,7 +137,7 @@ async fn named(jobs: &Jobs, bucket: Bucket, ids: &[Fid]) -> Result<Vec<Naming>, 
         Bucket::Mp3s => doc! { "$or": [{ "mp3_fid": any.clone() }, { "attempt_fids": any }] },
     };
     let projection = doc! {
-        "state": 1, "uploaded_at": 1, "mp3_fid": 1, "attempt_fids": 1, "convert.attempt_fid": 1,
+        "state": 1, "uploaded_at": 1, "video_unneeded": 1, "mp3_fid": 1, "attempt_fids": 1, "convert.attempt_fid": 1,
     };
     let jobs = jobs.clone_with_type::<Naming>();
     jobs.find(filter).projection(projection).await?.try_collect().await

@@ -37,7 +37,10 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Readers at a time. They never wait for the writer.
 const READERS: u32 = 4;
 /// The layout this program writes, in the file's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+/// What takes layout 1 to 2.
+const FROM_VERSION_1: &str =
+    "ALTER TABLE jobs ADD COLUMN video_unneeded INTEGER NOT NULL DEFAULT FALSE; PRAGMA user_version = 2";
 
 /// The job records in one SQLite file.
 pub struct SqliteJobStore {
@@ -114,10 +117,11 @@ async fn prepare(writer: &SqlitePool) -> Result<(), PortError> {
         ));
     }
     if version < SCHEMA_VERSION {
-        sqlx::raw_sql(include_str!("schema.sql"))
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        let change = match version {
+            1 => FROM_VERSION_1,
+            _ => include_str!("schema.sql"),
+        };
+        sqlx::raw_sql(change).execute(&mut *transaction).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)
 }

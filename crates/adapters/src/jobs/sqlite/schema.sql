@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     -- When the video was known to be whole: without it the job can never be converted.
     uploaded_at             INTEGER,
     finished_at             INTEGER,
+    -- Set when the MP3 is done and the video may go.
+    video_unneeded          INTEGER NOT NULL DEFAULT FALSE,
 
     upload_lease_until      INTEGER CHECK ((upload_lease_until IS NOT NULL) = (state = 'receiving')),
 
@@ -72,4 +74,4 @@ CREATE INDEX IF NOT EXISTS jobs_to_tell ON jobs (created_at, id, tell_due_at, te
 CREATE VIEW IF NOT EXISTS clock AS
     SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now_ms;
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

@@ -171,11 +171,12 @@ impl<'a> End<'a> {
             Step::Tell => "",
         };
         match settlement {
-            Settlement::Converted(mp3) => Self {
+            Settlement::Converted(mp3) | Settlement::ConvertedForGood(mp3) => Self {
                 effect: format!(
-                    "state = 'done', progress = 1, mp3_fid = ?5, mp3_size_bytes = ?6, mp3_duration_ms = ?7,
+                    "state = 'done', video_unneeded = {}, progress = 1, mp3_fid = ?5, mp3_size_bytes = ?6, mp3_duration_ms = ?7,
                      finished_at = now_ms, convert_due_at = NULL,
-                     announcement = 'mp3', announcement_owed_at = now_ms, {OWE_MAIL}"
+                     announcement = 'mp3', announcement_owed_at = now_ms, {OWE_MAIL}",
+                    matches!(settlement, Settlement::ConvertedForGood(_))
                 ),
                 mp3: Some(mp3),
                 ..Self::default()

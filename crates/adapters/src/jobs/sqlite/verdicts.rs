@@ -37,7 +37,9 @@ pub(super) async fn references(readers: &SqlitePool, bucket: Bucket, ids: &[Fid]
     let sql = match bucket {
         Bucket::Videos => {
             "SELECT CASE WHEN job.id IS NULL THEN 'unknown'
-                 WHEN job.state = 'failed' AND job.uploaded_at IS NULL THEN 'lost' ELSE 'live' END
+                 WHEN job.state = 'failed' AND job.uploaded_at IS NULL THEN 'lost'
+                 WHEN job.state = 'cancelled' OR job.state = 'done' AND job.video_unneeded THEN 'lost'
+                 ELSE 'live' END
              FROM json_each(?1) AS wanted LEFT JOIN jobs AS job ON job.id = wanted.value ORDER BY wanted.key"
         }
         Bucket::Mp3s => {

@@ -8,7 +8,9 @@ use domain::{
     Work,
 };
 
-use super::{BEYOND_A_LEASE, Bench, ada, address, attempt_of, converted, dead, failed, new_job, reason};
+use super::{
+    BEYOND_A_LEASE, Bench, ada, address, attempt_of, converted, converted_for_good, dead, failed, new_job, reason,
+};
 
 fn ids(jobs: Vec<Job>) -> Vec<JobId> {
     jobs.into_iter().map(|job| job.id).collect()
@@ -153,8 +155,8 @@ pub async fn a_job_without_its_whole_upload_is_never_replayed(bench: Bench) -> R
     Ok(())
 }
 
-/// A video that may be replayed is kept.
-pub async fn videos_are_live_until_their_upload_came_to_nothing(bench: Bench) -> Result<()> {
+/// A video that may be replayed is kept, and one that is done unless it was to go.
+pub async fn videos_are_live_until_nothing_can_come_of_them(bench: Bench) -> Result<()> {
     let interrupted = bench.receiving().await?;
     assert!(
         bench
@@ -171,7 +173,8 @@ pub async fn videos_are_live_until_their_upload_came_to_nothing(bench: Bench) ->
         (bench.ended(converted).await?, Reference::Live),
         (bench.ended(failed).await?, Reference::Live),
         (bench.ended(dead).await?, Reference::Live),
-        (cancelled, Reference::Live),
+        (cancelled, Reference::Lost),
+        (bench.ended(converted_for_good).await?, Reference::Lost),
         (interrupted, Reference::Lost),
         (Fid::new(), Reference::Unknown),
     ] {

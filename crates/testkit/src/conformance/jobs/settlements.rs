@@ -5,18 +5,20 @@ use std::time::Duration;
 use anyhow::Result;
 use domain::{JobState, PortError, ReasonCode, Settlement, Step};
 
-use super::{BEYOND_A_LEASE, Bench, converted, dead, failed, mp3_of, reason};
+use super::{BEYOND_A_LEASE, Bench, converted, converted_for_good, dead, failed, mp3_of, reason};
 
 /// With everything that follows from it.
 pub async fn a_conversion_ends_as_done(bench: Bench) -> Result<()> {
-    let claim = bench.converting().await?;
-    assert!(bench.store.settle(&claim, converted(&claim)).await?);
-    let job = bench.job(claim.job.id).await?;
-    assert_eq!((job.state, job.progress), (JobState::Done, 1.0));
-    assert_eq!(job.mp3, Some(mp3_of(&claim)));
-    assert_eq!((job.reason, job.attempts), (None, 1));
-    assert!(job.finished_at.is_some_and(|finished_at| finished_at >= job.created_at));
-    assert!(job.filename.is_some(), "nothing is forgotten");
+    for end in [converted as fn(&_) -> _, converted_for_good] {
+        let claim = bench.converting().await?;
+        assert!(bench.store.settle(&claim, end(&claim)).await?);
+        let job = bench.job(claim.job.id).await?;
+        assert_eq!((job.state, job.progress), (JobState::Done, 1.0));
+        assert_eq!(job.mp3, Some(mp3_of(&claim)));
+        assert_eq!((job.reason, job.attempts), (None, 1));
+        assert!(job.finished_at.is_some_and(|finished_at| finished_at >= job.created_at));
+        assert!(job.filename.is_some(), "nothing is forgotten");
+    }
     bench.pass(BEYOND_A_LEASE).await?;
     assert!(bench.store.claim_due(Step::Convert).await?.is_none());
     Ok(())

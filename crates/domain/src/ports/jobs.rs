@@ -27,7 +27,8 @@ pub struct Claim {
     /// How often this step ended in our own trouble since it was first due, or replayed: the place in the retry
     /// schedule.
     pub failures: u32,
-    /// How many of those ended without a word: the worker crashed or was cut off.
+    /// How many of the last ones in a row ended without a word although they were renewed: the worker crashed or was cut
+    /// off at work. A claim that was never renewed was never worked on, and counts nowhere.
     pub lapses: u32,
 }
 
@@ -68,10 +69,10 @@ pub enum Settlement {
     Dead(Reason),
     /// `Tell`: the owner is told, or can never be. Nothing is left to do.
     Told,
-    /// Our own trouble: due again after this time, `failures` one higher.
+    /// Our own trouble: due again after this time, `failures` one higher. Ends a row of lapses.
     Retry(Duration),
-    /// Given back undone, due at once, no failure counted: the worker shuts down. (`attempts` of the record still
-    /// counts that a conversion was begun.)
+    /// Given back undone, due at once, no failure counted: the worker shuts down. Ends a row of lapses. (`attempts` of
+    /// the record still counts that a conversion was begun.)
     Released,
 }
 
@@ -124,7 +125,7 @@ pub enum Reference {
 ///
 /// After an error nobody knows whether the change was made. Every call may then be repeated: [`commit_upload`] and
 /// [`settle`] answer true again when it was, [`create`] answers `Conflict` to the one who made the id, a claim whose
-/// answer was lost lapses. Never take an error for a no: what was stored may be referred to.
+/// answer was lost ends with its lease and counts nowhere. Never take an error for a no: what was stored may be referred to.
 ///
 /// [`create`]: Self::create
 /// [`commit_upload`]: Self::commit_upload
@@ -163,7 +164,8 @@ pub trait JobStore: Send + Sync {
     async fn claim(&self, step: Step, id: JobId) -> Result<Option<Claim>, PortError>;
 
     /// Holds a claim for another 30 seconds and records a conversion's progress, 0 to 1; false when the claim is lost:
-    /// somebody else took it, or the owner cancelled.
+    /// somebody else took it, or the owner cancelled. From the first renewal on the claim counts as a failure and a
+    /// lapse, unless it is settled: so a worker renews before it begins.
     async fn renew(&self, claim: &Claim, progress: Option<f32>) -> Result<bool, PortError>;
 
     /// Ends a claim, once: false when it is lost, and nothing has changed then. The same settlement repeated answers

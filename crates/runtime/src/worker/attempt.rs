@@ -16,7 +16,7 @@ const RENEW: Duration = Duration::from_secs(8);
 /// How often progress that changed is written.
 const PROGRESS: Duration = Duration::from_secs(2);
 /// After this many attempts in a row that ended without a word the job is given up: it takes the worker down with it.
-const MAX_LAPSES: u32 = 5;
+const MAX_LAPSES: u32 = 3;
 /// The waits between tries to write how a claim ended; the last one is repeated.
 const SETTLE_PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -66,6 +66,9 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
             "gave up: the worker never came back from this job"
         );
         shared.handler.give_up()
+    } else if !begin(shared, claim).await {
+        context.lost.cancel();
+        Settlement::Released
     } else {
         match handle(shared, claim, &context).await {
             Outcome::Settle(settlement) => settlement,
@@ -86,6 +89,19 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
         Ending::Won => label(&settlement),
         Ending::Lost => "lost",
         Ending::Unknown => "unknown",
+    }
+}
+
+/// Notes in the record that the work begins: should nothing more be heard of this worker, the job was why. False when
+/// the claim is lost already.
+async fn begin(shared: &Shared, claim: &Claim) -> bool {
+    match shared.jobs.renew(claim, None).await {
+        Ok(held) => held,
+        // The store may be slow; the fence decides.
+        Err(error) => {
+            tracing::warn!(error = %domain::Chain(&error), "cannot renew the claim");
+            true
+        }
     }
 }
 

@@ -218,6 +218,7 @@ macro_rules! job_store_suite {
             claims::a_claim_begins_an_attempt_with_an_mp3_id_of_its_own;
             claims::a_job_that_may_not_run_now_cannot_be_claimed;
             claims::a_lapsed_claim_can_be_taken_over_and_is_counted;
+            claims::a_claim_that_was_never_renewed_counts_nowhere;
             claims::a_renewed_claim_is_held_for_another_lease;
             claims::a_lapsed_claim_that_nobody_took_over_still_holds;
             claims::progress_is_recorded_as_a_share;

@@ -14,6 +14,8 @@ pub(super) struct Hold {
     id: JobId,
     step: Step,
     fence: i64,
+    failures: u32,
+    lapses: u32,
 }
 
 impl Hold {
@@ -22,6 +24,8 @@ impl Hold {
             id: claim.job.id,
             step: claim.step(),
             fence: claim.fence,
+            failures: claim.failures,
+            lapses: claim.lapses,
         }
     }
 
@@ -62,13 +66,10 @@ pub(super) async fn claim(jobs: Jobs, step: Step, id: Option<JobId>) -> Result<O
         claimable.insert("_id", object_id(id));
     }
 
-    let lapsed = doc! { "$cond": [{ "$eq": [{ "$type": format!("${lease_until}") }, "missing"] }, 0, 1] };
-    let grown = |name: &str, by: Document| doc! { "$add": [format!("${}", field(step, name)), by] };
+    let fence = format!("${}", field(step, "fence"));
     let one = doc! { "$literal": 1 };
     let mut fields = doc! {
-        field(step, "failures"): grown("failures", lapsed.clone()),
-        field(step, "lapses"): grown("lapses", lapsed),
-        field(step, "fence"): grown("fence", one),
+        field(step, "fence"): { "$add": [fence, one] },
         lease_until: now_plus(milliseconds(LEASE)),
     };
     if step == Step::Convert {
@@ -119,7 +120,12 @@ fn read_claim(step: Step, record: Record) -> Result<Claim, Error> {
 }
 
 pub(super) async fn renew(jobs: Jobs, hold: Hold, progress: Option<f64>) -> Result<bool, Error> {
-    let mut fields = doc! { hold.field("lease_until"): now_plus(milliseconds(LEASE)) };
+    // What it will have been if nothing more is heard of it; settling takes it back.
+    let mut fields = doc! {
+        hold.field("lease_until"): now_plus(milliseconds(LEASE)),
+        hold.field("failures"): hold.failures.saturating_add(1),
+        hold.field("lapses"): hold.lapses.saturating_add(1),
+    };
     // Progress is the conversion's; a mail has none.
     if let Some(progress) = progress.filter(|_| hold.step == Step::Convert) {
         fields.insert("progress", progress);
@@ -186,12 +192,17 @@ fn end(hold: &Hold, settlement: Settlement) -> Result<Document, Error> {
         Settlement::Retry(delay) => {
             let mut fields = requeued;
             fields.insert(hold.field("due_at"), now_plus(milliseconds(delay)));
-            let failures = format!("${}", hold.field("failures"));
-            fields.insert(hold.field("failures"), doc! { "$add": [failures, 1] });
+            fields.insert(hold.field("failures"), hold.failures.saturating_add(1));
+            fields.insert(hold.field("lapses"), 0);
             fields
         }
         // Still due since it was, so it keeps its place.
-        Settlement::Released => requeued,
+        Settlement::Released => {
+            let mut fields = requeued;
+            fields.insert(hold.field("failures"), hold.failures);
+            fields.insert(hold.field("lapses"), 0);
+            fields
+        }
     })
 }
 

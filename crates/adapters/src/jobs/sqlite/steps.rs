@@ -30,8 +30,6 @@ pub(super) async fn claim(writer: &SqlitePool, step: Step, id: Option<JobId>) ->
     };
     let sql = format!(
         "UPDATE jobs SET {begin}
-             {{step}}_failures = {{step}}_failures + ({{step}}_lease_until IS NOT NULL),
-             {{step}}_lapses = {{step}}_lapses + ({{step}}_lease_until IS NOT NULL),
              {{step}}_fence = {{step}}_fence + 1,
              {{step}}_lease_until = now_ms + ?1,
              updated_at = now_ms
@@ -93,15 +91,19 @@ fn read_claim(step: Step, row: &SqliteRow) -> sqlx::Result<Claim> {
 pub(super) async fn renew(writer: &SqlitePool, claim: &Claim, progress: Option<f64>) -> sqlx::Result<bool> {
     // Progress is the conversion's; a mail has none.
     let progress = progress.filter(|_| claim.step() == Step::Convert);
+    // It counts as what it will have been if nothing more is heard of it; settling takes that back.
     let update = sqlx::query(for_step(
         claim.step(),
-        "UPDATE jobs SET {step}_lease_until = now_ms + ?3, progress = coalesce(?4, progress), updated_at = now_ms
+        "UPDATE jobs SET {step}_lease_until = now_ms + ?3, progress = coalesce(?4, progress), updated_at = now_ms,
+             {step}_failures = ?5 + 1, {step}_lapses = ?6 + 1
          FROM clock WHERE id = ?1 AND {step}_fence = ?2 AND {step}_lease_until IS NOT NULL",
     ))
     .bind(claim.job.id.to_string())
     .bind(claim.fence)
     .bind(milliseconds(LEASE))
-    .bind(progress);
+    .bind(progress)
+    .bind(claim.failures)
+    .bind(claim.lapses);
     Ok(update.execute(writer).await?.rows_affected() == 1)
 }
 
@@ -131,6 +133,7 @@ pub(super) async fn settle(writer: &SqlitePool, claim: &Claim, settlement: &Sett
         .bind(reason.map(|reason| reason.code.as_str()))
         .bind(reason.map(|reason| &reason.message))
         .bind(delay_ms)
+        .bind(claim.failures)
         .execute(&mut *transaction)
         .await?
         .rows_affected()
@@ -153,7 +156,7 @@ pub(super) async fn settle(writer: &SqlitePool, claim: &Claim, settlement: &Sett
     Ok(settled)
 }
 
-/// What a settlement writes: assignments, and the values of `?4` to `?10` in them.
+/// What a settlement writes: assignments, and the values of `?4` to `?11` in them.
 #[derive(Default)]
 struct End<'a> {
     effect: String,
@@ -188,13 +191,15 @@ impl<'a> End<'a> {
                 ..Self::default()
             },
             Settlement::Retry(delay) => Self {
-                effect: format!("{requeued}{{step}}_due_at = now_ms + ?10, {{step}}_failures = {{step}}_failures + 1"),
+                effect: format!(
+                    "{requeued}{{step}}_due_at = now_ms + ?10, {{step}}_failures = ?11 + 1, {{step}}_lapses = 0"
+                ),
                 delay_ms: milliseconds(*delay),
                 ..Self::default()
             },
             // Still due since it was, so it keeps its place.
             Settlement::Released => Self {
-                effect: format!("{requeued}{{step}}_due_at = {{step}}_due_at"),
+                effect: format!("{requeued}{{step}}_failures = ?11, {{step}}_lapses = 0"),
                 ..Self::default()
             },
         }

@@ -140,6 +140,7 @@ pub async fn a_job_that_may_not_run_now_cannot_be_claimed(bench: Bench) -> Resul
 /// A worker that crashed, or was cut off.
 pub async fn a_lapsed_claim_can_be_taken_over_and_is_counted(bench: Bench) -> Result<()> {
     let lost = bench.converting().await?;
+    assert!(bench.store.renew(&lost, None).await?);
     bench.pass(WITHIN_A_LEASE).await?;
     assert!(
         bench.other.claim_due(Step::Convert).await?.is_none(),
@@ -157,11 +158,28 @@ pub async fn a_lapsed_claim_can_be_taken_over_and_is_counted(bench: Bench) -> Re
 
     assert!(!bench.store.renew(&lost, Some(0.9)).await?, "the zombie hears of it");
     assert_eq!(bench.job(lost.job.id).await?.progress, 0.0);
-    assert!(bench.other.renew(&taken, None).await?);
-
-    assert!(bench.store.settle(&taken, Settlement::Retry(Duration::ZERO)).await?);
+    for _ in 0..3 {
+        assert!(bench.other.renew(&taken, None).await?, "counted once");
+    }
+    bench.pass(BEYOND_A_LEASE).await?;
     let third = bench.claim(Step::Convert, lost.job.id).await?;
-    assert_eq!((third.failures, third.lapses), (2, 1), "a spoken failure is no lapse");
+    assert_eq!((third.failures, third.lapses), (2, 2));
+
+    assert!(bench.store.renew(&third, None).await?);
+    assert!(bench.store.settle(&third, Settlement::Retry(Duration::ZERO)).await?);
+    let fourth = bench.claim(Step::Convert, lost.job.id).await?;
+    assert_eq!((fourth.failures, fourth.lapses), (3, 0), "a word ends the row");
+    Ok(())
+}
+
+/// Its answer was lost, or its worker ended before it began: nobody worked on the job.
+pub async fn a_claim_that_was_never_renewed_counts_nowhere(bench: Bench) -> Result<()> {
+    let id = bench.queued().await?;
+    for _ in 0..10 {
+        let claim = bench.claim(Step::Convert, id).await?;
+        assert_eq!((claim.failures, claim.lapses), (0, 0));
+        bench.pass(BEYOND_A_LEASE).await?;
+    }
     Ok(())
 }
 

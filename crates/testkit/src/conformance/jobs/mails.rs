@@ -69,6 +69,7 @@ pub async fn a_mail_is_retried_on_its_own_count(bench: Bench) -> Result<()> {
 pub async fn a_mail_whose_sender_vanished_is_sent_by_another(bench: Bench) -> Result<()> {
     let id = bench.ended(converted).await?;
     let lost = bench.claim(Step::Tell, id).await?;
+    assert!(bench.store.renew(&lost, None).await?);
     bench.pass(BEYOND_A_LEASE).await?;
     let taken = bench
         .other

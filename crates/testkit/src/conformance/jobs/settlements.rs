@@ -81,6 +81,18 @@ pub async fn a_released_claim_is_due_at_once_and_not_counted(bench: Bench) -> Re
     let again = bench.claim(Step::Convert, claim.job.id).await?;
     assert_eq!((again.failures, again.lapses), (0, 0));
     assert_eq!(again.job.attempts, 2, "two conversions were begun");
+
+    assert!(bench.store.renew(&again, None).await?);
+    bench.pass(BEYOND_A_LEASE).await?;
+    let taken = bench.claim(Step::Convert, claim.job.id).await?;
+    assert_eq!((taken.failures, taken.lapses), (1, 1));
+    assert!(bench.store.settle(&taken, Settlement::Released).await?);
+    let after = bench.claim(Step::Convert, claim.job.id).await?;
+    assert_eq!(
+        (after.failures, after.lapses),
+        (1, 0),
+        "giving back ends a row of lapses"
+    );
     Ok(())
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Schedule {
     /// Whether it is due; false while a retry waits. None when there is nothing to do.
     pub(super) due: Option<bool>,
     pub(super) holder: Option<usize>,
+    /// The holder began to work.
+    pub(super) renewed: bool,
     pub(super) lapsed: bool,
     pub(super) failures: u32,
     pub(super) lapses: u32,
@@ -43,11 +45,11 @@ impl Schedule {
         if self.due != Some(true) || !free {
             return false;
         }
-        if self.holder.replace(number).is_some() {
+        if self.holder.replace(number).is_some() && self.renewed {
             self.failures += 1;
             self.lapses += 1;
         }
-        self.lapsed = false;
+        (self.renewed, self.lapsed) = (false, false);
         true
     }
 }
@@ -137,6 +139,7 @@ impl Model {
             return schedule.settled == Some((number, end));
         }
         (schedule.holder, schedule.lapsed, schedule.settled) = (None, false, Some((number, end)));
+        schedule.lapses = 0;
         match end {
             End::Converted => {
                 self.end(JobState::Done, attempt, None);

@@ -225,7 +225,7 @@ impl Story {
         let schedule = model.schedule(step);
         assert_eq!(renewed, schedule.holder == Some(number));
         if renewed {
-            schedule.lapsed = false;
+            (schedule.renewed, schedule.lapsed) = (true, false);
             if step == Step::Convert {
                 model.progress = 0.5;
             }

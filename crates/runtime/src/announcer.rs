@@ -9,8 +9,8 @@ use crate::Lifecycle;
 
 /// How often it looks for announcements that are owed.
 const PERIOD: Duration = Duration::from_secs(5);
-/// How many it makes at a time.
-const BATCH: u32 = 100;
+/// How many it makes in a row.
+const BATCH: usize = 1000;
 
 /// Tells a queue about jobs: at once when there is news, and again for as long as the broker has not confirmed.
 #[derive(Clone)]
@@ -53,7 +53,17 @@ impl Announcer {
     }
 
     async fn announce_owed(&self) -> Result<(), PortError> {
-        for job in self.jobs.unannounced(self.announcement, BATCH).await? {
+        for _ in 0..BATCH {
+            let job = match self.jobs.claim_announcement(self.announcement).await {
+                Ok(Some(job)) => job,
+                Ok(None) => return Ok(()),
+                Err(error @ PortError::Corrupt { .. }) => {
+                    let error = domain::Chain(&error).to_string();
+                    tracing::error!(queue = self.queue_name, error, "a job's record cannot be read");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             // The first failure ends the round: the broker is away for the others as well.
             self.try_announce(&job).await?;
             tracing::info!(job.id = %job.id, queue = self.queue_name, "announced a job that was still owed");

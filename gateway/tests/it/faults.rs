@@ -169,8 +169,8 @@ impl JobStore for FaultyJobs {
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {
         self.store.adopt(message).await
     }
-    async fn unannounced(&self, announcement: Announcement, limit: u32) -> Result<Vec<Job>, PortError> {
-        self.store.unannounced(announcement, limit).await
+    async fn claim_announcement(&self, announcement: Announcement) -> Result<Option<Job>, PortError> {
+        self.store.claim_announcement(announcement).await
     }
     async fn mark_announced(&self, id: JobId, announcement: Announcement) -> Result<(), PortError> {
         self.store.mark_announced(id, announcement).await

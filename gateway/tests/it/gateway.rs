@@ -227,7 +227,11 @@ impl Gateway {
     pub(crate) async fn unannounced(&self) -> Vec<Job> {
         self.alter_jobs("UPDATE jobs SET announcement_owed_at = 1 WHERE announcement IS NOT NULL")
             .await;
-        self.jobs.unannounced(Announcement::Video, 100).await.unwrap()
+        let mut jobs = Vec::new();
+        while let Some(job) = self.jobs.claim_announcement(Announcement::Video).await.unwrap() {
+            jobs.push(job);
+        }
+        jobs
     }
 
     async fn alter_jobs(&self, statement: &'static str) {

@@ -21,8 +21,8 @@ pub use sqlite::SqliteJobStore;
 
 /// How long a claim or an upload is held without being renewed.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// How long an announcement is owed before somebody else than its first announcer may make it.
-pub const ANNOUNCE_AFTER: Duration = Duration::from_secs(10);
+/// How long an announcement is left to whoever owes it first or claimed it: longer than publishing and marking may take.
+pub const ANNOUNCE_LEASE: Duration = Duration::from_secs(30);
 /// The longest wait a retry can ask for; longer ones are cut.
 const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 

@@ -143,7 +143,7 @@ pub trait JobStore: Send + Sync {
     /// Holds a `receiving` job for another 30 seconds; false when it is no longer receiving.
     async fn renew_upload(&self, id: JobId) -> Result<bool, PortError>;
 
-    /// The commit point: `receiving` to `queued`, due at once, not announced. True again, and nothing changes, when
+    /// The commit point: `receiving` to `queued`, due at once, its announcement owed and for thirty seconds the caller's. True again, and nothing changes, when
     /// it is repeated; false when the upload was failed.
     async fn commit_upload(&self, id: JobId, uploaded: Uploaded) -> Result<bool, PortError>;
 
@@ -184,9 +184,13 @@ pub trait JobStore: Send + Sync {
 
     // --- announcing
 
-    /// At most `limit` jobs whose announcement is owed since at least ten seconds, oldest first: `queued` for
-    /// `Video`, `done` for `Mp3`.
-    async fn unannounced(&self, announcement: Announcement, limit: u32) -> Result<Vec<Job>, PortError>;
+    /// Claims the announcement that is owed longest and that nobody is making: whoever committed or settled the job has
+    /// thirty seconds for it, and so has everybody who claims it here; then it is the next one's. Two claimers never
+    /// both get it. None when there is none. Of a `queued` job for `Video`, of a `done` one for `Mp3`.
+    ///
+    /// # Errors
+    /// `Corrupt` when the record cannot be read; its turn is over then, and the next call gives the next one.
+    async fn claim_announcement(&self, announcement: Announcement) -> Result<Option<Job>, PortError>;
 
     /// The broker confirmed it.
     async fn mark_announced(&self, id: JobId, announcement: Announcement) -> Result<(), PortError>;

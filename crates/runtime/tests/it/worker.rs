@@ -77,7 +77,7 @@ impl Handler for Scripted {
 }
 
 struct Bench {
-    _scratch: tempfile::TempDir,
+    scratch: tempfile::TempDir,
     jobs: Arc<dyn JobStore>,
     queue: Arc<dyn Queue>,
     handler: Arc<Scripted>,
@@ -100,7 +100,7 @@ impl Bench {
             queue: adapters::queue::connect(&"memory:".parse().unwrap()).unwrap(),
             handler: Arc::new(handler),
             life: Lifecycle::new(),
-            _scratch: scratch,
+            scratch,
         }
     }
 
@@ -133,6 +133,15 @@ impl Bench {
         let life = self.life.clone();
         self.life
             .spawn(async move { worker.run(life, &Metrics::default()).await });
+    }
+
+    /// Ends every claim's lease, as thirty seconds without a word do.
+    async fn lapse(&self) {
+        let url = format!("sqlite:{}", self.scratch.path().join("jobs.db").display());
+        let jobs = sqlx::SqlitePool::connect(&url).await.unwrap();
+        let lapse = "UPDATE jobs SET convert_lease_until = 1 WHERE convert_lease_until IS NOT NULL";
+        sqlx::query(lapse).execute(&jobs).await.unwrap();
+        jobs.close().await;
     }
 
     async fn state(&self, id: JobId) -> JobState {
@@ -234,5 +243,50 @@ async fn a_job_its_owner_cancels_is_let_go() {
     });
     assert_eq!(ending.await, Ending::Lost);
     assert_eq!(bench.state(id).await, JobState::Cancelled);
+    bench.life.shut_down(HANG).await;
+}
+
+#[tokio::test]
+async fn a_job_that_took_three_workers_down_is_given_up_untried() {
+    let bench = Bench::new(Act::Convert, &[]);
+    let id = bench.queued_job().await;
+    for _ in 0..3 {
+        let claim = bench.jobs.claim(Step::Convert, id).await.unwrap().unwrap();
+        assert!(bench.jobs.renew(&claim, None).await.unwrap());
+        bench.lapse().await;
+    }
+    bench.start();
+    bench.reaches(id, JobState::Dead).await;
+    bench.life.shut_down(HANG).await;
+    assert_eq!(bench.handler.handled.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn claims_whose_answers_were_lost_give_no_job_up() {
+    let bench = Bench::new(Act::Convert, &[]);
+    let id = bench.queued_job().await;
+    for _ in 0..10 {
+        assert!(bench.jobs.claim(Step::Convert, id).await.unwrap().is_some());
+        bench.lapse().await;
+    }
+    bench.start();
+    bench.reaches(id, JobState::Done).await;
+    bench.life.shut_down(HANG).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_vanishes_as_soon_as_it_began_is_counted() {
+    let bench = Bench::new(Act::WaitForCancel, &[]);
+    let id = bench.queued_job().await;
+    bench.start();
+    tokio::time::timeout(HANG, bench.handler.begun.notified())
+        .await
+        .expect("the job was never begun");
+    let next = until("the lease has ended before it is renewed", async || {
+        bench.lapse().await;
+        bench.jobs.claim(Step::Convert, id).await.unwrap()
+    })
+    .await;
+    assert_eq!((next.failures, next.lapses), (1, 1));
     bench.life.shut_down(HANG).await;
 }

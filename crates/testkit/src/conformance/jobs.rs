@@ -247,10 +247,11 @@ macro_rules! job_store_suite {
             adoption::a_cancelled_job_stays_cancelled;
             adoption::what_comes_from_a_queue_counts_as_announced;
             adoption::adopting_one_message_many_times_at_once_makes_one_job;
-            announcing::a_queued_job_is_announced_by_others_after_ten_seconds;
+            announcing::a_queued_job_is_announced_by_others_after_its_lease;
             announcing::a_done_job_owes_the_announcement_of_its_mp3;
             announcing::only_jobs_with_something_to_do_are_announced;
-            announcing::announcements_are_listed_longest_owed_first;
+            announcing::the_announcement_owed_longest_comes_first;
+            announcing::an_announcement_claimed_by_many_at_once_has_one_winner;
             announcing::a_late_mark_does_not_end_the_next_announcement;
             records::jobs_are_listed_newest_first_in_pages;
             records::a_list_is_narrowed_by_owner_in_any_spelling_and_by_state;

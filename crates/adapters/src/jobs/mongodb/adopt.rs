@@ -5,8 +5,8 @@ use mongodb::bson::{Document, doc};
 use mongodb::error::Error;
 use mongodb::options::ReturnDocument;
 
-use super::super::{ANNOUNCE_AFTER, milliseconds};
-use super::record::{Record, find, object_id};
+use super::super::{ANNOUNCE_LEASE, milliseconds};
+use super::record::{Record, object_id};
 use super::steps::owe_mail;
 use super::{ABSENT, Jobs, set, uploads};
 use crate::mongo::is_duplicate_key;
@@ -113,17 +113,21 @@ const fn names(announcement: Announcement) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) async fn unannounced(jobs: Jobs, announcement: Announcement, limit: u32) -> Result<Vec<Job>, Error> {
+pub(super) async fn claim_announcement(jobs: Jobs, announcement: Announcement) -> Result<Option<Job>, Error> {
     let (announcement, state) = names(announcement);
-    let begun = doc! { "$subtract": ["$$NOW", milliseconds(ANNOUNCE_AFTER)] };
-    let filter = doc! {
+    let lease_end = doc! { "$subtract": ["$$NOW", milliseconds(ANNOUNCE_LEASE)] };
+    let owed = doc! {
         "announcement": announcement,
         "state": state,
-        "$expr": { "$lte": ["$announcement_owed_at", begun] },
+        "$expr": { "$lte": ["$announcement_owed_at", lease_end] },
     };
-    let longest_owed = doc! { "announcement_owed_at": 1, "_id": 1 };
-    let found = find(&jobs, filter, longest_owed, limit).await?;
-    Ok(found.into_iter().map(Job::from).collect())
+    // Not a change of the job: `updated_at` stays.
+    let leased = vec![doc! { "$set": { "announcement_owed_at": "$$NOW" } }];
+    let claimed = jobs
+        .find_one_and_update(owed, leased)
+        .sort(doc! { "announcement_owed_at": 1, "_id": 1 })
+        .await?;
+    Ok(claimed.map(Job::from))
 }
 
 pub(super) async fn mark_announced(jobs: Jobs, id: JobId, announcement: Announcement) -> Result<(), Error> {

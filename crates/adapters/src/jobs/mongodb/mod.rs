@@ -150,9 +150,9 @@ impl JobStore for MongoJobStore {
         self.run("adopt a job", |jobs| adopt::adopt(jobs, message)).await
     }
 
-    async fn unannounced(&self, announcement: Announcement, limit: u32) -> Result<Vec<Job>, PortError> {
-        let call = |jobs| adopt::unannounced(jobs, announcement, limit);
-        self.run("find owed announcements", call).await
+    async fn claim_announcement(&self, announcement: Announcement) -> Result<Option<Job>, PortError> {
+        let call = |jobs| adopt::claim_announcement(jobs, announcement);
+        self.run("claim an announcement", call).await
     }
 
     async fn mark_announced(&self, id: JobId, announcement: Announcement) -> Result<(), PortError> {

@@ -4,7 +4,7 @@ use domain::{Announcement, Job, JobId, JobMessage};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 
-use super::super::ANNOUNCE_AFTER;
+use super::super::{ANNOUNCE_LEASE, milliseconds};
 use super::record;
 use super::steps::OWE_MAIL;
 
@@ -61,25 +61,23 @@ const fn names(announcement: Announcement) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) async fn unannounced(
-    readers: &SqlitePool,
-    announcement: Announcement,
-    limit: u32,
-) -> sqlx::Result<Vec<Job>> {
+pub(super) async fn claim_announcement(writer: &SqlitePool, announcement: Announcement) -> sqlx::Result<Option<Job>> {
     let (announcement, state) = names(announcement);
-    let owed_ms = i64::try_from(ANNOUNCE_AFTER.as_millis()).unwrap_or(i64::MAX);
+    // Not a change of the job: `updated_at` stays.
     let rows = sqlx::query(
-        "SELECT * FROM jobs
-         WHERE announcement = ?1 AND state = ?2 AND announcement_owed_at <= (SELECT now_ms - ?3 FROM clock)
-         ORDER BY announcement_owed_at, id LIMIT ?4",
+        "UPDATE jobs SET announcement_owed_at = now_ms
+         FROM clock WHERE id = (SELECT id FROM jobs
+             WHERE announcement = ?1 AND state = ?2 AND announcement_owed_at <= (SELECT now_ms - ?3 FROM clock)
+             ORDER BY announcement_owed_at, id LIMIT 1)
+         RETURNING *",
     )
     .bind(announcement)
     .bind(state)
-    .bind(owed_ms)
-    .bind(limit)
-    .fetch_all(readers)
+    .bind(milliseconds(ANNOUNCE_LEASE))
+    // To the end of the rows, where the statement has ended well.
+    .fetch_all(writer)
     .await?;
-    rows.iter().map(record::job).collect()
+    rows.first().map(record::job).transpose()
 }
 
 pub(super) async fn mark_announced(writer: &SqlitePool, id: JobId, announcement: Announcement) -> sqlx::Result<()> {

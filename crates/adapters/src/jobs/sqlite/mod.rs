@@ -192,9 +192,9 @@ impl JobStore for SqliteJobStore {
         self.run("adopt a job", adopt::adopt(&self.writer, message)).await
     }
 
-    async fn unannounced(&self, announcement: Announcement, limit: u32) -> Result<Vec<Job>, PortError> {
-        let call = adopt::unannounced(&self.readers, announcement, limit);
-        self.run("find owed announcements", call).await
+    async fn claim_announcement(&self, announcement: Announcement) -> Result<Option<Job>, PortError> {
+        let call = adopt::claim_announcement(&self.writer, announcement);
+        self.run("claim an announcement", call).await
     }
 
     async fn mark_announced(&self, id: JobId, announcement: Announcement) -> Result<(), PortError> {

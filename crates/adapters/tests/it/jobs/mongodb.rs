@@ -224,8 +224,8 @@ async fn looking_for_work_does_not_read_finished_jobs() -> Result<()> {
     let claim = store.claim_due(Step::Convert).await?.context("one is due")?;
     store.claim_due(Step::Tell).await?;
     store.lapsed_uploads(50).await?;
-    store.unannounced(Announcement::Video, 50).await?;
-    store.unannounced(Announcement::Mp3, 50).await?;
+    store.claim_announcement(Announcement::Video).await?;
+    store.claim_announcement(Announcement::Mp3).await?;
     store.find_by_mp3(Fid::new()).await?;
     store.references(Bucket::Mp3s, &[Fid::new(), Fid::new()]).await?;
     store.references(Bucket::Videos, &[Fid::new(), Fid::new()]).await?;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use domain::{Announcement, Fid, JobId, JobMessage, JobState, Mp3, ReasonCode, Settlement, Step, VerdictKind, Work};
 use tokio::task::JoinSet;
 
+use super::announcing::owed;
 use super::{BEYOND_A_LEASE, Bench, ada, address, converted, failed, mp3_of, reason};
 
 fn message(video_fid: JobId, mp3_fid: Option<Fid>) -> JobMessage {
@@ -35,11 +36,7 @@ pub async fn an_unknown_video_becomes_a_queued_job(bench: Bench) -> Result<()> {
     assert_eq!(bench.other.get(id).await?, Some(job));
 
     bench.pass(BEYOND_A_LEASE).await?;
-    assert_eq!(
-        bench.store.unannounced(Announcement::Video, 10).await?,
-        [],
-        "it came from the queue"
-    );
+    assert_eq!(owed(&bench, Announcement::Video).await?, [], "it came from the queue");
     let claim = bench.claim(Step::Convert, id).await?;
     assert!(bench.store.settle(&claim, failed(&claim)).await?);
     assert!(bench.store.replay(id).await?, "its upload is whole");
@@ -55,11 +52,7 @@ pub async fn an_unknown_mp3_becomes_a_done_job_with_a_mail(bench: Bench) -> Resu
     assert!(job.finished_at.is_some());
     assert!(bench.store.claim(Step::Convert, id).await?.is_none());
     bench.pass(BEYOND_A_LEASE).await?;
-    assert_eq!(
-        bench.store.unannounced(Announcement::Mp3, 10).await?,
-        [],
-        "it came from the queue"
-    );
+    assert_eq!(owed(&bench, Announcement::Mp3).await?, [], "it came from the queue");
 
     let mail = bench.claim(Step::Tell, id).await?;
     assert_eq!(mail.work, Work::Tell(VerdictKind::Done));
@@ -115,7 +108,7 @@ pub async fn a_foreign_mp3_completes_a_job_that_has_none(bench: Bench) -> Result
     assert_eq!(bench.claim(Step::Tell, id).await?.work, Work::Tell(VerdictKind::Done));
     bench.pass(BEYOND_A_LEASE).await?;
     for announcement in [Announcement::Video, Announcement::Mp3] {
-        assert_eq!(bench.store.unannounced(announcement, 10).await?, []);
+        assert_eq!(owed(&bench, announcement).await?, []);
     }
 
     let receiving = bench.receiving().await?;
@@ -193,20 +186,19 @@ pub async fn what_comes_from_a_queue_counts_as_announced(bench: Bench) -> Result
     let done = claim.job.id;
     assert!(bench.store.settle(&claim, converted(&claim)).await?);
     bench.pass(BEYOND_A_LEASE).await?;
-    assert_eq!(bench.store.unannounced(Announcement::Video, 10).await?.len(), 1);
-    assert_eq!(bench.store.unannounced(Announcement::Mp3, 10).await?.len(), 1);
+    assert_eq!(owed(&bench, Announcement::Video).await?.len(), 1);
+    assert_eq!(owed(&bench, Announcement::Mp3).await?.len(), 1);
 
     bench.store.adopt(&message(done, None)).await?;
     bench.store.adopt(&message(done, Some(Fid::new()))).await?;
-    assert_eq!(
-        bench.store.unannounced(Announcement::Mp3, 10).await?.len(),
-        1,
-        "other news"
-    );
+    bench.pass(BEYOND_A_LEASE).await?;
+    assert_eq!(owed(&bench, Announcement::Mp3).await?.len(), 1, "other news");
     bench.store.adopt(&message(done, Some(mp3_of(&claim).fid))).await?;
-    assert_eq!(bench.store.unannounced(Announcement::Mp3, 10).await?, []);
+    bench.pass(BEYOND_A_LEASE).await?;
+    assert_eq!(owed(&bench, Announcement::Mp3).await?, []);
     bench.store.adopt(&message(queued, None)).await?;
-    assert_eq!(bench.store.unannounced(Announcement::Video, 10).await?, []);
+    bench.pass(BEYOND_A_LEASE).await?;
+    assert_eq!(owed(&bench, Announcement::Video).await?, []);
     Ok(())
 }
 

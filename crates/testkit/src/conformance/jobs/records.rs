@@ -8,6 +8,7 @@ use domain::{
     Work,
 };
 
+use super::announcing::owed;
 use super::{
     BEYOND_A_LEASE, Bench, ada, address, attempt_of, converted, converted_for_good, dead, failed, new_job, reason,
 };
@@ -125,7 +126,7 @@ pub async fn a_replay_begins_anew(bench: Bench) -> Result<()> {
         assert_eq!(job.filename, Some(new_job(ada()).filename));
         assert!(!bench.store.replay(id).await?, "it is queued already");
         bench.pass(BEYOND_A_LEASE).await?;
-        assert_eq!(ids(bench.store.unannounced(Announcement::Video, 10).await?), [id]);
+        assert_eq!(owed(&bench, Announcement::Video).await?, [id]);
 
         let again = bench.claim(Step::Convert, id).await?;
         assert_eq!((again.failures, again.lapses, again.job.attempts), (0, 0, 1));

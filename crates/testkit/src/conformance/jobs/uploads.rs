@@ -106,7 +106,7 @@ pub async fn a_failed_upload_tells_nobody_and_cannot_be_committed(bench: Bench) 
     assert!(bench.store.claim_due(Step::Tell).await?.is_none(), "nobody is told");
     assert_eq!(bench.store.lapsed_uploads(10).await?, []);
     for announcement in [Announcement::Video, Announcement::Mp3] {
-        assert_eq!(bench.store.unannounced(announcement, 10).await?, []);
+        assert_eq!(bench.store.claim_announcement(announcement).await?, None);
     }
 
     let queued = bench.queued().await?;

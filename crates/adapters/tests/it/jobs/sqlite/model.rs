@@ -65,6 +65,7 @@ pub(super) struct Model {
     pub(super) uploaded: bool,
     pub(super) upload_lapsed: bool,
     pub(super) owed: Option<Announcement>,
+    /// For so long that anybody may announce it.
     pub(super) owed_long: bool,
     pub(super) attempt: Option<Fid>,
     pub(super) every_attempt: Vec<Fid>,

@@ -14,8 +14,9 @@ mod settings;
 mod smtp;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::{BlobStore, JobStore, Queue};
+use domain::{BlobStore, JobStore, Queue, VerdictKind};
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::probes::{Readiness, of};
@@ -30,6 +31,18 @@ pub use smtp::SmtpServer;
 /// How many mails are sent at a time.
 const SLOTS: u16 = 4;
 
+/// How long a mail is owed that nobody tried to send before a new start lets it go. While a foreign notification stood in
+/// it took the messages about finished MP3s and told their owners, which the records cannot know; had no one stood in, the
+/// messages would be waiting in the queue, and each brings its mail back. Nobody else tells of failures, but after this
+/// time they are no news.
+const LET_GO_AFTER: [(VerdictKind, Duration); 3] = [
+    (VerdictKind::Done, Duration::from_secs(24 * 60 * 60)),
+    (VerdictKind::Failed, Duration::from_secs(30 * 24 * 60 * 60)),
+    (VerdictKind::Dead, Duration::from_secs(30 * 24 * 60 * 60)),
+];
+/// How long to wait after the job store did not answer.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the notification stands on.
 #[derive(Clone)]
 pub struct Notification {
@@ -41,6 +54,8 @@ pub struct Notification {
     pub queue: Arc<dyn Queue>,
     /// The name of the queue that carries finished MP3s.
     pub mp3_queue: String,
+    /// Another notification may have been in this one's place: the queue is not of this process alone.
+    pub others_may_tell: bool,
     /// Who delivers.
     pub mailer: Mailer,
     /// What every mail begins with.
@@ -48,8 +63,9 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// Starts the worker on `life`.
+    /// Starts the worker on `life`, once the mails are let go that another notification has sent.
     pub fn start(self, life: &Lifecycle, metrics: &Metrics) {
+        let jobs = self.others_may_tell.then(|| Arc::clone(&self.jobs));
         let worker = Worker {
             jobs: self.jobs,
             queue: self.queue,
@@ -58,7 +74,18 @@ impl Notification {
             slots: SLOTS,
         };
         let (worker_life, metrics) = (life.clone(), metrics.clone());
-        life.spawn(async move { worker.run(worker_life, &metrics).await });
+        life.spawn(async move {
+            if let Some(jobs) = jobs
+                && worker_life
+                    .stopping()
+                    .run_until_cancelled(let_old_mails_go(&*jobs))
+                    .await
+                    .is_none()
+            {
+                return;
+            }
+            worker.run(worker_life, &metrics).await;
+        });
     }
 
     /// Of use unless the job store is away.
@@ -66,5 +93,28 @@ impl Notification {
         Readiness::new()
             .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
             .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await))
+    }
+}
+
+/// Lets old mails go, however long the job store is away: the worker would send them all.
+async fn let_old_mails_go(jobs: &dyn JobStore) {
+    for (kind, older_than) in LET_GO_AFTER {
+        loop {
+            match jobs.let_mails_go(kind, older_than).await {
+                Ok(0) => break,
+                Ok(mails) => {
+                    tracing::warn!(
+                        mails,
+                        kind = kind.as_str(),
+                        "mails owed for long are not sent: another notification stood in, or this one was away"
+                    );
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(error = %domain::Chain(&error), "cannot look for old mails yet");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        }
     }
 }

@@ -36,6 +36,7 @@ fn connect(settings: &Settings) -> Result<Notification, String> {
         blobs: adapters::blobs::connect(settings.backends.blobs.server()).map_err(unusable)?,
         queue: adapters::queue::connect(settings.backends.broker()).map_err(unusable)?,
         mp3_queue: settings.mp3_queue.clone(),
+        others_may_tell: true,
         mailer: settings.mail.mailer()?,
         letterhead: settings.mail.letterhead(&settings.public_url)?,
     })

@@ -241,7 +241,7 @@ impl VerdictKind {
         }
     }
 
-    /// The kind's name in a Message-ID.
+    /// The kind's name in a Message-ID, which is that of the state it is about.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",

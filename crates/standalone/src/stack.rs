@@ -219,6 +219,7 @@ impl Stack {
             blobs: Arc::clone(&self.blobs),
             queue: Arc::clone(&self.queue),
             mp3_queue: settings.mp3_queue.clone(),
+            others_may_tell: settings.stores.queue_url.scheme() != "memory",
             mailer: mail.mailer().map_err(StackError::Setting)?,
             letterhead: mail.letterhead(&public_url).map_err(StackError::Setting)?,
         };

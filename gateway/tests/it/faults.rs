@@ -3,12 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
     Address, Announcement, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Fid, Head, Job, JobId, JobMessage,
-    JobState, JobStore, NewBlob, NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded,
+    JobState, JobStore, NewBlob, NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
 };
 
 /// How a call of a store goes wrong.
@@ -165,6 +166,9 @@ impl JobStore for FaultyJobs {
     }
     async fn settle(&self, claim: &Claim, settlement: Settlement) -> Result<bool, PortError> {
         self.store.settle(claim, settlement).await
+    }
+    async fn let_mails_go(&self, kind: VerdictKind, older_than: Duration) -> Result<u64, PortError> {
+        self.store.let_mails_go(kind, older_than).await
     }
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {
         self.store.adopt(message).await

@@ -16,7 +16,7 @@ use crate::delivery::letterhead;
 use crate::mail_server::{Answer, MailServer, Tls};
 
 struct Suite {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     jobs: Arc<dyn JobStore>,
     blobs: Arc<dyn BlobStore>,
     queue: Arc<dyn Queue>,
@@ -26,29 +26,51 @@ struct Suite {
 
 impl Suite {
     fn start(mailer: Mailer) -> Self {
+        let suite = Self::prepare();
+        suite.begin(mailer);
+        suite
+    }
+
+    /// Everything but the notification.
+    fn prepare() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = |scheme: &str, name: &str| {
             let path = directory.path().join(name);
             format!("{scheme}:{}", path.display()).parse().unwrap()
         };
-        let suite = Self {
+        Self {
             jobs: adapters::jobs::connect(&url("sqlite", "jobs.db")).unwrap(),
             blobs: adapters::blobs::connect(&url("file", "blobs")).unwrap(),
             queue: adapters::queue::connect(&"memory:".parse().unwrap()).unwrap(),
             life: Lifecycle::new(),
             metrics: Metrics::default(),
-            _directory: directory,
-        };
+            directory,
+        }
+    }
+
+    fn begin(&self, mailer: Mailer) {
+        self.begin_beside_others(mailer, false);
+    }
+
+    fn begin_beside_others(&self, mailer: Mailer, others_may_tell: bool) {
         let notification = Notification {
-            jobs: Arc::clone(&suite.jobs),
-            blobs: Arc::clone(&suite.blobs),
-            queue: Arc::clone(&suite.queue),
+            jobs: Arc::clone(&self.jobs),
+            blobs: Arc::clone(&self.blobs),
+            queue: Arc::clone(&self.queue),
             mp3_queue: MP3_QUEUE.to_owned(),
+            others_may_tell,
             mailer,
             letterhead: letterhead(),
         };
-        notification.start(&suite.life, &suite.metrics);
-        suite
+        notification.start(&self.life, &self.metrics);
+    }
+
+    /// Changes the records behind everybody's back.
+    async fn alter_jobs(&self, statement: &'static str) {
+        let url = format!("sqlite:{}", self.directory.path().join("jobs.db").display());
+        let jobs = sqlx::SqlitePool::connect(&url).await.unwrap();
+        sqlx::query(statement).execute(&jobs).await.unwrap();
+        jobs.close().await;
     }
 
     /// A job whose conversion has just been claimed.
@@ -253,4 +275,46 @@ async fn a_mail_the_server_cannot_take_now_is_owed_and_not_due_at_once() {
     suite.life.shut_down(HANG).await;
     assert_eq!(server.mails().len(), 1);
     assert!(suite.jobs.claim_due(Step::Tell).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn taking_over_from_a_foreign_notification_does_not_mail_the_whole_history() {
+    let outbox = Outbox::default();
+    let suite = Suite::prepare();
+    let mut history = Vec::new();
+    for _ in 0..5 {
+        history.push(suite.converted().await);
+    }
+    suite
+        .alter_jobs("UPDATE jobs SET finished_at = finished_at - 25 * 3600 * 1000")
+        .await;
+    let recent = suite.converted().await;
+    suite.begin_beside_others(Mailer::Memory(outbox.clone()), true);
+    let told = mails(&outbox, 1).await;
+    assert!(told[0].contains(&recent.mp3_fid.unwrap().to_string()), "{}", told[0]);
+
+    // A message that nobody took: nobody told its owner.
+    suite.queue.publish(MP3_QUEUE, &history[2]).await.unwrap();
+    let told = mails(&outbox, 2).await;
+    assert!(
+        told[1].contains(&history[2].mp3_fid.unwrap().to_string()),
+        "{}",
+        told[1]
+    );
+    suite.life.shut_down(HANG).await;
+    assert_eq!(outbox.mails().len(), 2);
+}
+
+#[tokio::test]
+async fn where_nobody_else_can_tell_no_mail_is_too_old() {
+    let outbox = Outbox::default();
+    let suite = Suite::prepare();
+    let old = suite.converted().await;
+    suite
+        .alter_jobs("UPDATE jobs SET finished_at = finished_at - 25 * 3600 * 1000")
+        .await;
+    suite.begin(Mailer::Memory(outbox.clone()));
+    let told = mails(&outbox, 1).await;
+    assert!(told[0].contains(&old.mp3_fid.unwrap().to_string()), "{}", told[0]);
+    suite.end().await;
 }

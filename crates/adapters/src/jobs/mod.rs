@@ -50,6 +50,9 @@ const fn step_name(step: Step) -> &'static str {
     }
 }
 
+/// How a mail's step ended that was let go, in place of a settlement.
+const LET_GO: &str = "let_go";
+
 /// A settlement's name in records, where the last one of each step is kept so that its repetition is recognised.
 const fn settlement_name(settlement: &Settlement) -> &'static str {
     match settlement {

@@ -175,11 +175,16 @@ pub trait JobStore: Send + Sync {
     /// `Corrupt` when the settlement belongs to the other step.
     async fn settle(&self, claim: &Claim, settlement: Settlement) -> Result<bool, PortError>;
 
+    /// Lets mails of this kind go that are owed since longer than `older_than` and that nobody ever tried to send; says
+    /// how many. They are not due any more; [`adopt`](Self::adopt) brings one back.
+    async fn let_mails_go(&self, kind: VerdictKind, older_than: Duration) -> Result<u64, PortError>;
+
     /// Makes the record agree with a message from a queue, whoever wrote it, and returns it.
     ///
     /// Creates the record when there is none: `queued` and due, or `done` and to be told when the message has an MP3.
     /// A message with an MP3 also completes a record that has none (unless it is cancelled), and any claim on it is
-    /// lost. What comes from a queue counts as announced. Otherwise changes nothing.
+    /// lost. A message about the MP3 of a job whose mail was let go owes the mail again: nobody took that message. What
+    /// comes from a queue counts as announced. Otherwise changes nothing.
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError>;
 
     // --- announcing

@@ -237,6 +237,8 @@ macro_rules! job_store_suite {
             mails::a_mail_does_not_touch_the_conversions_progress;
             mails::a_mail_about_an_old_verdict_does_not_end_the_mail_about_the_new_one;
             mails::nobody_is_told_of_a_cancelled_job;
+            mails::old_mails_that_nobody_tried_are_let_go;
+            mails::a_message_brings_a_mail_back_that_was_let_go;
             adoption::an_unknown_video_becomes_a_queued_job;
             adoption::an_unknown_mp3_becomes_a_done_job_with_a_mail;
             adoption::a_message_about_a_known_job_changes_nothing;

@@ -5,7 +5,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::error::Error;
 use mongodb::options::ReturnDocument;
 
-use super::super::{ANNOUNCE_LEASE, milliseconds};
+use super::super::{ANNOUNCE_LEASE, LET_GO, milliseconds};
 use super::record::{Record, object_id};
 use super::steps::owe_mail;
 use super::{ABSENT, Jobs, set, uploads};
@@ -64,6 +64,21 @@ async fn agree(jobs: &Jobs, record: Record, message: &JobMessage) -> Result<Opti
         None => ("video", true),
         Some(mp3_fid) => ("mp3", record.mp3_fid == Some(object_id(mp3_fid))),
     };
+    let was_let_go = |record: &Record| {
+        let settled = record.tell.settled.as_ref();
+        record.tell.due_at.is_none() && settled.is_some_and(|settled| settled.how == LET_GO)
+    };
+    if message.mp3_fid.is_some() && same_mp3 && was_let_go(&record) {
+        let let_go = doc! {
+            "_id": object_id(message.video_fid),
+            "tell.due_at": { "$exists": false },
+            "tell.settled.as": LET_GO,
+        };
+        return jobs
+            .find_one_and_update(let_go, set(owe_mail()))
+            .return_document(ReturnDocument::After)
+            .await;
+    }
     if same_mp3 && record.announcement.as_deref() == Some(announcement) {
         let owed = doc! { "_id": object_id(message.video_fid), "announcement": announcement };
         return jobs

@@ -14,11 +14,12 @@ mod uploads;
 mod verdicts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
     Address, Announcement, Bucket, Claim, Fid, Job, JobId, JobMessage, JobState, JobStore, NewJob, PortError, Reason,
-    Reference, Settlement, Step, Uploaded,
+    Reference, Settlement, Step, Uploaded, VerdictKind,
 };
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::Error;
@@ -143,6 +144,11 @@ impl JobStore for MongoJobStore {
         let hold = steps::Hold::of(claim);
         let call = |jobs| steps::settle(jobs, hold, settlement);
         self.run("settle a claim", call).await
+    }
+
+    async fn let_mails_go(&self, kind: VerdictKind, older_than: Duration) -> Result<u64, PortError> {
+        let call = |jobs| verdicts::let_mails_go(jobs, kind, older_than);
+        self.run("let old mails go", call).await
     }
 
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {

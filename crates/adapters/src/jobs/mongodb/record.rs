@@ -44,6 +44,15 @@ pub(super) struct Schedule {
     /// Where the last attempt stored its MP3, and the one before.
     pub(super) attempt_fid: Option<ObjectId>,
     pub(super) predecessor_fid: Option<ObjectId>,
+    pub(super) due_at: Option<DateTime>,
+    pub(super) settled: Option<Settled>,
+}
+
+/// How the last claim of a step ended.
+#[derive(Deserialize)]
+pub(super) struct Settled {
+    #[serde(rename = "as")]
+    pub(super) how: String,
 }
 
 impl From<Record> for Job {

@@ -1,14 +1,16 @@
 //! What the owner, the operator and the janitor decide by.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
-use domain::{Bucket, Fid, JobId, JobState, Reason, Reference};
+use domain::{Bucket, Fid, JobId, JobState, Reason, Reference, VerdictKind};
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{doc, serialize_to_bson};
 use mongodb::error::Error;
 use serde::Deserialize;
 
+use super::super::{LET_GO, milliseconds};
 use super::record::{fid, object_id};
 use super::{ABSENT, Jobs, literal, set};
 
@@ -57,6 +59,22 @@ pub(super) async fn replay(jobs: Jobs, id: JobId) -> Result<bool, Error> {
     };
     let replayed = jobs.find_one_and_update(replayable, set(fields)).await?;
     Ok(replayed.is_some())
+}
+
+pub(super) async fn let_mails_go(jobs: Jobs, kind: VerdictKind, older_than: Duration) -> Result<u64, Error> {
+    let before = doc! { "$subtract": ["$$NOW", milliseconds(older_than)] };
+    let old_and_untried = doc! {
+        "tell.due_at": { "$exists": true },
+        "tell.lease_until": { "$exists": false },
+        "tell.failures": 0,
+        "state": kind.as_str(),
+        "$expr": { "$lte": ["$finished_at", before] },
+    };
+    let let_go = vec![doc! { "$set": {
+        "tell.due_at": ABSENT,
+        "tell.settled": { "fence": "$tell.fence", "as": LET_GO },
+    } }];
+    Ok(jobs.update_many(old_and_untried, let_go).await?.modified_count)
 }
 
 /// What a record says of the files it names.

@@ -4,7 +4,7 @@ use domain::{Announcement, Job, JobId, JobMessage};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 
-use super::super::{ANNOUNCE_LEASE, milliseconds};
+use super::super::{ANNOUNCE_LEASE, LET_GO, milliseconds};
 use super::record;
 use super::steps::OWE_MAIL;
 
@@ -31,6 +31,17 @@ pub(super) async fn adopt(writer: &SqlitePool, message: &JobMessage) -> sqlx::Re
              FROM clock WHERE id = ?1 AND mp3_fid IS NULL AND state <> 'cancelled'"
         );
         sqlx::query(AssertSqlSafe(complete))
+            .bind(&id)
+            .bind(&mp3_fid)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    if mp3_fid.is_some() {
+        let owe_again = format!(
+            "UPDATE jobs SET {OWE_MAIL}, updated_at = now_ms FROM clock
+             WHERE id = ?1 AND mp3_fid = ?2 AND tell_due_at IS NULL AND tell_settled_as = '{LET_GO}'"
+        );
+        sqlx::query(AssertSqlSafe(owe_again))
             .bind(&id)
             .bind(&mp3_fid)
             .execute(&mut *transaction)

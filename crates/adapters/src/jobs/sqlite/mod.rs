@@ -20,7 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::{
     Address, Announcement, Bucket, Claim, Fid, Job, JobId, JobMessage, JobState, JobStore, NewJob, PortError, Reason,
-    Reference, Settlement, Step, Uploaded,
+    Reference, Settlement, Step, Uploaded, VerdictKind,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
@@ -186,6 +186,11 @@ impl JobStore for SqliteJobStore {
         super::check_settlement(claim.step(), &settlement)?;
         let call = steps::settle(&self.writer, claim, &settlement);
         self.run("settle a claim", call).await
+    }
+
+    async fn let_mails_go(&self, kind: VerdictKind, older_than: Duration) -> Result<u64, PortError> {
+        let call = verdicts::let_mails_go(&self.writer, kind, older_than);
+        self.run("let old mails go", call).await
     }
 
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {

@@ -1,9 +1,12 @@
 //! What the owner, the operator and the janitor decide by.
 
-use domain::{Bucket, Fid, JobId, Reason, Reference};
+use std::time::Duration;
+
+use domain::{Bucket, Fid, JobId, Reason, Reference, VerdictKind};
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
 
+use super::super::{LET_GO, milliseconds};
 use super::record;
 
 pub(super) async fn cancel(writer: &SqlitePool, id: JobId, reason: &Reason) -> sqlx::Result<bool> {
@@ -31,6 +34,18 @@ pub(super) async fn replay(writer: &SqlitePool, id: JobId) -> sqlx::Result<bool>
     )
     .bind(id.to_string());
     Ok(update.execute(writer).await?.rows_affected() == 1)
+}
+
+pub(super) async fn let_mails_go(writer: &SqlitePool, kind: VerdictKind, older_than: Duration) -> sqlx::Result<u64> {
+    let update = sqlx::query(
+        "UPDATE jobs SET tell_due_at = NULL, tell_settled_fence = tell_fence, tell_settled_as = ?3
+         FROM clock WHERE tell_due_at IS NOT NULL AND tell_lease_until IS NULL AND tell_failures = 0
+             AND state = ?1 AND finished_at <= now_ms - ?2",
+    )
+    .bind(kind.as_str())
+    .bind(milliseconds(older_than))
+    .bind(LET_GO);
+    Ok(update.execute(writer).await?.rows_affected())
 }
 
 pub(super) async fn references(readers: &SqlitePool, bucket: Bucket, ids: &[Fid]) -> sqlx::Result<Vec<Reference>> {

@@ -122,3 +122,58 @@ pub async fn nobody_is_told_of_a_cancelled_job(bench: Bench) -> Result<()> {
     assert!(bench.store.claim_due(Step::Tell).await?.is_none());
     Ok(())
 }
+
+/// A foreign notification stood in: it took the messages, and cannot say so in the records.
+pub async fn old_mails_that_nobody_tried_are_let_go(bench: Bench) -> Result<()> {
+    let done = VerdictKind::Done;
+    let untried = bench.ended(converted).await?;
+    let unlucky = bench.ended(failed).await?;
+    let (retried, held) = (bench.ended(converted).await?, bench.ended(converted).await?);
+    let mail = bench.claim(Step::Tell, retried).await?;
+    assert!(bench.store.settle(&mail, Settlement::Retry(Duration::ZERO)).await?);
+    let held = bench.claim(Step::Tell, held).await?;
+
+    assert_eq!(
+        bench.store.let_mails_go(done, Duration::from_secs(3600)).await?,
+        0,
+        "too young"
+    );
+    assert_eq!(bench.store.let_mails_go(done, Duration::ZERO).await?, 1);
+    assert_eq!(bench.other.let_mails_go(done, Duration::ZERO).await?, 0, "gone already");
+    assert!(bench.store.claim(Step::Tell, untried).await?.is_none());
+    assert_eq!(bench.job(untried).await?.state, JobState::Done);
+
+    assert!(bench.store.settle(&held, Settlement::Told).await?);
+    for id in [unlucky, retried] {
+        let mail = bench.claim(Step::Tell, id).await?;
+        assert!(bench.store.settle(&mail, Settlement::Told).await?);
+    }
+    assert_eq!(bench.store.let_mails_go(done, Duration::ZERO).await?, 0, "told is told");
+    Ok(())
+}
+
+/// Nobody took the message, so nobody told the owner.
+pub async fn a_message_brings_a_mail_back_that_was_let_go(bench: Bench) -> Result<()> {
+    let id = bench.ended(converted).await?;
+    let message = bench.job(id).await?.message();
+    assert_eq!(bench.store.let_mails_go(VerdictKind::Done, Duration::ZERO).await?, 1);
+    let without_mp3 = domain::JobMessage {
+        mp3_fid: None,
+        ..message.clone()
+    };
+    bench.store.adopt(&without_mp3).await?;
+    assert!(bench.store.claim(Step::Tell, id).await?.is_none(), "other news");
+
+    bench.store.adopt(&message).await?;
+    let mail = bench.claim(Step::Tell, id).await?;
+    assert_eq!(mail.work, Work::Tell(VerdictKind::Done));
+    bench.store.adopt(&message).await?;
+    assert!(
+        bench.store.renew(&mail, None).await?,
+        "a copy of the message takes nothing away"
+    );
+    assert!(bench.store.settle(&mail, Settlement::Told).await?);
+    bench.store.adopt(&message).await?;
+    assert!(bench.store.claim(Step::Tell, id).await?.is_none(), "told once");
+    Ok(())
+}

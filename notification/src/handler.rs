@@ -33,6 +33,8 @@ const POSTPONED: &str = "postponed";
 const REFUSED: &str = "refused";
 /// Tried for days.
 const ABANDONED: &str = "abandoned";
+/// Handed over twice without the server's word on it.
+const UNKNOWN: &str = "unknown";
 
 /// Tells owners.
 ///
@@ -62,7 +64,7 @@ impl NotifyHandler {
             mails: metrics.register("mails", "Mails by how sending them ended", mails),
         };
         // From the start, so that an alert on a rise sees the first one.
-        for outcome in [SENT, POSTPONED, REFUSED, ABANDONED] {
+        for outcome in [SENT, POSTPONED, REFUSED, ABANDONED, UNKNOWN] {
             drop(handler.mails.get_or_create(&MailLabels { outcome }));
         }
         handler
@@ -100,7 +102,7 @@ impl NotifyHandler {
         Outcome::Settle(Settlement::Told)
     }
 
-    async fn tell(&self, job: &Job, kind: VerdictKind) -> Outcome {
+    async fn tell(&self, job: &Job, kind: VerdictKind, context: &Context) -> Outcome {
         let job = match self.completed(job).await {
             Ok(job) => job,
             Err(missing) => {
@@ -113,12 +115,28 @@ impl NotifyHandler {
             Err(undeliverable) => return self.hopeless(&undeliverable),
         };
         let name = format!("{}.{}", job.id, kind.as_str());
-        match self.mailer.send(&name, &message).await {
+        let send = || self.mailer.send(&name, &message, context.still_held());
+        let mut sent = send().await;
+        if let Err(SendError::Unknown(error)) = &sent {
+            tracing::warn!(
+                error = %domain::Chain(&**error),
+                "the mail server did not say whether it took the mail, sending it once more"
+            );
+            sent = send().await;
+        }
+        match sent {
             Ok(()) => {
                 self.count(SENT);
                 Outcome::Settle(Settlement::Told)
             }
             Err(refused @ SendError::Refused(_)) => self.hopeless(&refused),
+            // Both times the whole mail went out: a third copy would tell nobody anything.
+            Err(unknown @ SendError::Unknown(_)) => {
+                tracing::error!(error = %domain::Chain(&unknown), "nobody knows whether the owner was told");
+                self.count(UNKNOWN);
+                Outcome::Settle(Settlement::Told)
+            }
+            Err(SendError::NotOurs) => Outcome::Stopped,
             Err(error) => {
                 self.count(POSTPONED);
                 Outcome::Trouble(error.into())
@@ -148,7 +166,7 @@ impl Handler for NotifyHandler {
         };
         let cancelled = context.cancelled();
         tokio::select! {
-            outcome = self.tell(&claim.job, kind) => outcome,
+            outcome = self.tell(&claim.job, kind, context) => outcome,
             () = cancelled.cancelled() => Outcome::Stopped,
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::{BackendUrl, Source};
+use domain::{BackendUrl, PortError, Source};
 use lettre::Message;
 use runtime::settings::Secret;
 use tokio::sync::watch;
@@ -60,16 +60,22 @@ pub enum MailerError {
 /// Why a mail did not go out.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The server will never take it: do not try again.
+    /// The server will never take it for this recipient: do not try again.
     #[error("the mail server refuses this mail for good")]
     Refused(#[source] Source),
-    /// The server is away, busy, or refuses the login: try again later.
+    /// The server is away or busy, or does not like us: the sender, the login, how much we send. Try again later.
     #[error("the mail server did not take the mail")]
     Unavailable(#[source] Source),
-    /// The connection broke after the whole mail was sent and before the server's word on it: try again later, with the
+    /// The connection broke after the whole mail was sent and before the server's word on it: try again once, with the
     /// same Message-ID, since the first copy may have arrived.
     #[error("the mail server did not say whether it took the mail")]
     Unknown(#[source] Source),
+    /// Not sent: somebody else sends it now.
+    #[error("the mail is in other hands")]
+    NotOurs,
+    /// Not sent: whether it is still ours could not be found out. Try again later.
+    #[error("cannot find out whether the mail is still ours")]
+    Unconfirmed(#[source] PortError),
     /// The file cannot be written: try again later.
     #[error("cannot write the mail to a file")]
     File(#[source] io::Error),
@@ -89,18 +95,26 @@ impl Mailer {
         }
     }
 
-    /// Delivers `message`; `name` is unique to it. Sending it again makes a copy with the same Message-ID, or the same
-    /// file.
+    /// Delivers `message`, if `still_ours` says so in the last moment before it may go out; `name` is unique to it.
+    /// Sending it again makes a copy with the same Message-ID, or the same file.
     ///
     /// # Errors
     /// See [`SendError`]. Dropping the future in the middle may or may not have sent it.
-    pub async fn send(&self, name: &str, message: &Message) -> Result<(), SendError> {
+    pub async fn send(
+        &self,
+        name: &str,
+        message: &Message,
+        still_ours: impl Future<Output = Result<bool, PortError>>,
+    ) -> Result<(), SendError> {
         match self {
-            Self::Smtp(server) => server.deliver(message).await,
-            Self::File(directory) => write(directory, name, message.formatted())
-                .await
-                .map_err(SendError::File),
+            Self::Smtp(server) => server.deliver(message, still_ours).await,
+            Self::File(directory) => {
+                confirmed(still_ours).await?;
+                let written = write(directory, name, message.formatted()).await;
+                written.map_err(SendError::File)
+            }
             Self::Memory(outbox) => {
+                confirmed(still_ours).await?;
                 outbox.keep(String::from_utf8_lossy(&message.formatted()).into_owned());
                 Ok(())
             }
@@ -126,6 +140,15 @@ impl Outbox {
 
     fn keep(&self, mail: String) {
         self.mails.send_modify(|mails| mails.push(mail));
+    }
+}
+
+/// Whether the mail may go out.
+pub(crate) async fn confirmed(still_ours: impl Future<Output = Result<bool, PortError>>) -> Result<(), SendError> {
+    match still_ours.await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(SendError::NotOurs),
+        Err(error) => Err(SendError::Unconfirmed(error)),
     }
 }
 

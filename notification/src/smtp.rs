@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use domain::{BackendUrl, Source};
+use domain::{BackendUrl, PortError, Source};
 use lettre::Message;
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -14,13 +14,16 @@ use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter,
 use tokio::time::timeout;
 use url::{Host, Url};
 
+use crate::mailer::confirmed;
 use crate::{MailerError, SendError, SmtpLogin};
 
 /// How long connecting may take, with TLS, greetings and login.
-const OPENING: Duration = Duration::from_secs(60);
+///
+/// Source: RFC 5321 section 4.5.3.2.1: five minutes for the greeting.
+const OPENING: Duration = Duration::from_secs(5 * 60);
 /// How long the reply to a command may take.
 ///
-/// Source: RFC 5321 section 4.5.3.2.2 to 4.5.3.2.4: five minutes for MAIL and RCPT, two for DATA.
+/// Source: RFC 5321 section 4.5.3.2.2 to 4.5.3.2.4: five minutes for MAIL and RCPT, two, which is less, for DATA.
 const REPLY: Duration = Duration::from_secs(5 * 60);
 /// How long the reply to the whole mail may take. Giving up on it early sends the mail twice.
 ///
@@ -28,10 +31,8 @@ const REPLY: Duration = Duration::from_secs(5 * 60);
 const FINAL_REPLY: Duration = Duration::from_secs(10 * 60);
 /// How long taking leave may take; the mail is gone by then.
 const LEAVE: Duration = Duration::from_secs(5);
-/// Replies that refuse the login, not the mail: the settings are wrong, and will be mended.
-///
-/// Source: RFC 4954 section 6.
-const LOGIN_REFUSED: [u16; 4] = [530, 534, 535, 538];
+/// Words by which servers without status codes say that they mean us, not the recipient.
+const OUR_TROUBLE: [&str; 6] = ["relay", "sender", "authenti", "quota", "limit", "blocked"];
 
 /// A mail server and how to talk to it. Each mail has a connection of its own: servers close idle ones as they like.
 pub struct SmtpServer {
@@ -100,11 +101,15 @@ impl SmtpServer {
         })
     }
 
-    /// Hands one mail to the server.
+    /// Hands one mail to the server, if `still_ours` says so in the last moment before it may go out.
     ///
     /// # Errors
     /// See [`SendError`]. Dropping the future in the middle may or may not have sent it.
-    pub(crate) async fn deliver(&self, message: &Message) -> Result<(), SendError> {
+    pub(crate) async fn deliver(
+        &self,
+        message: &Message,
+        still_ours: impl Future<Output = Result<bool, PortError>>,
+    ) -> Result<(), SendError> {
         let mut connection = within(OPENING, self.open()).await.map_err(SendError::Unavailable)?;
         let bytes = message.formatted();
         let envelope = message.envelope();
@@ -118,18 +123,16 @@ impl SmtpServer {
         for to in envelope.to() {
             within(REPLY, connection.command(Rcpt::new(to.clone(), Vec::new())))
                 .await
-                .map_err(|error| judged(error, SendError::Unavailable))?;
+                .map_err(|error| judged(error, About::Recipient))?;
         }
-        within(REPLY, connection.command(Data))
-            .await
-            .map_err(|error| judged(error, SendError::Unavailable))?;
-        within(FINAL_REPLY, connection.message(&bytes))
-            .await
-            .map_err(|error| judged(error, SendError::Unknown))?;
-        if timeout(LEAVE, connection.quit()).await.is_err() {
+        let outcome = match confirmed(still_ours).await {
+            Ok(()) => hand_over(&mut connection, &bytes).await,
+            Err(withheld) => Err(withheld),
+        };
+        if !matches!(outcome, Err(SendError::Unknown(_))) && timeout(LEAVE, connection.quit()).await.is_err() {
             tracing::debug!("the mail server does not take leave");
         }
-        Ok(())
+        outcome
     }
 
     /// Connects, encrypts and logs in.
@@ -161,17 +164,74 @@ impl fmt::Debug for SmtpServer {
     }
 }
 
-/// Why a step failed: the server said no, the connection broke, or time ran out.
-fn judged(error: Source, otherwise: fn(Source) -> SendError) -> SendError {
-    let code = error
-        .downcast_ref::<SmtpError>()
-        .and_then(|error| Some((error.is_permanent(), u16::from(error.status()?))));
-    match code {
-        Some((true, code)) if !LOGIN_REFUSED.contains(&code) => SendError::Refused(error),
-        // Whatever the server says, it says that it did not take the mail.
-        Some(_) => SendError::Unavailable(error),
-        None => otherwise(error),
+/// Sends the mail itself.
+async fn hand_over(connection: &mut AsyncSmtpConnection, bytes: &[u8]) -> Result<(), SendError> {
+    within(REPLY, connection.command(Data))
+        .await
+        .map_err(|error| judged(error, About::Server))?;
+    match within(FINAL_REPLY, connection.message(bytes)).await {
+        Ok(_) => Ok(()),
+        // Without a reply nobody knows whether the server took it.
+        Err(error) if reply(&error).is_none() => Err(SendError::Unknown(error)),
+        Err(error) => Err(judged(error, About::Mail)),
     }
+}
+
+/// What a reply without a status code of its own is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    Recipient,
+    Mail,
+    Server,
+}
+
+/// Why a step failed: the server said no, the connection broke, or time ran out. Only what can never be otherwise for
+/// this recipient is a refusal: taking our own trouble for one would silence every mail, taking a refusal for trouble
+/// costs some tries.
+fn judged(error: Source, about: About) -> SendError {
+    match reply(&error) {
+        Some((code, text)) if is_refusal(code, &text, about) => SendError::Refused(error),
+        _ => SendError::Unavailable(error),
+    }
+}
+
+/// The server's negative reply, if there was one.
+fn reply(error: &Source) -> Option<(u16, String)> {
+    let error = error.downcast_ref::<SmtpError>()?;
+    let code = u16::from(error.status()?);
+    let text = std::error::Error::source(error).map(ToString::to_string);
+    Some((code, text.unwrap_or_default()))
+}
+
+/// Source: RFC 3463 for the status in the text, RFC 5321 section 4.2.3 for the code.
+fn is_refusal(code: u16, text: &str, about: About) -> bool {
+    if code < 500 {
+        return false;
+    }
+    match status(text) {
+        // The address, but not the sender's; the mailbox; what is in the mail.
+        Some([5, 1, detail]) => !matches!(detail, 7 | 8),
+        Some([5, 2 | 6, _]) => true,
+        // The server as a whole, its routes, the dialogue, its policy and our login.
+        Some(_) => false,
+        None => {
+            let text = text.to_ascii_lowercase();
+            let is_ours = OUR_TROUBLE.iter().any(|word| text.contains(word));
+            let codes: &[u16] = match about {
+                About::Recipient => &[550, 551, 553, 556],
+                About::Mail => &[550, 551, 553, 554, 556],
+                About::Server => &[],
+            };
+            codes.contains(&code) && !is_ours
+        }
+    }
+}
+
+/// The status of RFC 3463 a reply begins with, such as 5.1.1.
+fn status(text: &str) -> Option<[u16; 3]> {
+    let word = text.split_whitespace().next()?;
+    let mut numbers = word.splitn(3, '.').map(|number| number.parse().ok());
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
 async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, SmtpError>>) -> Result<T, Source> {
@@ -189,12 +249,19 @@ fn sending_options(
 ) -> Result<Vec<MailParameter>, SendError> {
     let mut options = Vec::new();
     let envelope = message.envelope();
-    let mut addresses = envelope.from().into_iter().chain(envelope.to());
-    if addresses.any(|address| !AsRef::<str>::as_ref(address).is_ascii()) {
+    let beyond_ascii = |address: &lettre::Address| !AsRef::<str>::as_ref(address).is_ascii();
+    let (from, to) = (
+        envelope.from().is_some_and(beyond_ascii),
+        envelope.to().iter().any(beyond_ascii),
+    );
+    if from || to {
         if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-            return Err(SendError::Refused(
-                "the mail server cannot write to an address beyond ASCII".into(),
-            ));
+            let text = "the mail server does not know addresses beyond ASCII";
+            return Err(if from {
+                SendError::Unavailable(text.into())
+            } else {
+                SendError::Refused(text.into())
+            });
         }
         options.push(MailParameter::SmtpUtfEight);
     }
@@ -281,6 +348,44 @@ mod tests {
         );
         assert_eq!(of("smtps://u:p@mail/"), ("mail".to_owned(), 465, "implicit"));
         assert_eq!(of("smtp://[::1]:25"), ("::1".to_owned(), 25, "none"));
+    }
+
+    #[test]
+    fn only_what_is_said_about_the_recipient_is_a_refusal() {
+        use About::{Mail, Recipient, Server};
+        for (code, text, about, refusal) in [
+            (550, "no such user", Recipient, true),
+            (553, "mailbox name not allowed", Recipient, true),
+            (550, "5.1.1 no such user", Recipient, true),
+            (550, "5.2.1 mailbox disabled", Recipient, true),
+            (552, "5.2.2 mailbox full", Mail, true),
+            (554, "5.6.0 cannot convert", Mail, true),
+            (554, "looks like spam", Mail, true),
+            (450, "4.1.1 not now", Recipient, false),
+            // The sender.
+            (550, "5.1.8 bad sender's system address", Recipient, false),
+            (553, "5.1.7 bad sender address", Mail, false),
+            (550, "Sender verify failed", Recipient, false),
+            // The quota.
+            (550, "5.4.5 daily user sending limit exceeded", Mail, false),
+            (552, "storage allocation exceeded", Recipient, false),
+            (550, "sending quota exceeded", Recipient, false),
+            // The login and the policy.
+            (530, "5.7.0 authentication required", Recipient, false),
+            (550, "authentication required", Recipient, false),
+            (550, "5.7.26 unauthenticated sender", Mail, false),
+            (550, "relay not permitted", Recipient, false),
+            (554, "5.7.1 relay access denied", Recipient, false),
+            // The whole server.
+            (521, "no mail here", Recipient, false),
+            (554, "5.3.2 system not accepting messages", Recipient, false),
+            (554, "transaction failed", Recipient, false),
+            (554, "transaction failed", Server, false),
+            (503, "5.5.1 bad sequence", Server, false),
+            (550, "5.x odd", Server, false),
+        ] {
+            assert_eq!(is_refusal(code, text, about), refusal, "{code} {text}");
+        }
     }
 
     #[test]

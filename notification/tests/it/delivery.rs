@@ -1,6 +1,6 @@
 //! Handing mails over: the dialogue, and what each way to fail means.
 
-use domain::{Fid, Job, JobState, Mp3, Options, Timestamp, VerdictKind};
+use domain::{Fid, Job, JobState, Mp3, Options, PortError, Timestamp, VerdictKind};
 use lettre::Message;
 use notification::{Letterhead, Mailer, SendError, SmtpLogin};
 use testkit::{HANG, until};
@@ -55,16 +55,21 @@ fn mailer(url: &str, login: Option<SmtpLogin>) -> Mailer {
     Mailer::connect(&url.parse().unwrap(), login).unwrap()
 }
 
+/// Nobody else took the mail over meanwhile.
+async fn still_ours() -> Result<bool, PortError> {
+    Ok(true)
+}
+
 async fn send_to(server: &MailServer) -> Result<(), SendError> {
     let url = format!("smtp://127.0.0.1:{}", server.port());
-    mailer(&url, Some(login())).send(NAME, &mail()).await
+    mailer(&url, Some(login())).send(NAME, &mail(), still_ours()).await
 }
 
 #[tokio::test]
 async fn a_mail_goes_out_in_the_clear_where_nothing_else_is_asked_for() {
     let server = MailServer::start(Tls::OnRequest, []);
     let url = format!("smtp://127.0.0.1:{}", server.port());
-    mailer(&url, None).send(NAME, &mail()).await.unwrap();
+    mailer(&url, None).send(NAME, &mail(), still_ours()).await.unwrap();
     let said = server.said();
     assert!(said[0].starts_with("EHLO "), "{said:?}");
     assert_eq!(said[1], "MAIL FROM:<robot@example.com>");
@@ -79,7 +84,10 @@ async fn starttls_comes_before_the_login() {
     let server = MailServer::start(Tls::OnRequest, []);
     let (port, ca) = (server.port(), certificate());
     let url = format!("smtp://127.0.0.1:{port}?tls=required&ca={}", ca.display());
-    mailer(&url, Some(login())).send(NAME, &mail()).await.unwrap();
+    mailer(&url, Some(login()))
+        .send(NAME, &mail(), still_ours())
+        .await
+        .unwrap();
     assert_eq!(server.commands()[..5], ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL"]);
     assert_eq!(server.mails().len(), 1);
 }
@@ -92,7 +100,10 @@ async fn implicit_tls_encrypts_from_the_start() {
         server.port(),
         certificate().display()
     );
-    mailer(&url, Some(login())).send(NAME, &mail()).await.unwrap();
+    mailer(&url, Some(login()))
+        .send(NAME, &mail(), still_ours())
+        .await
+        .unwrap();
     assert_eq!(server.commands()[..3], ["EHLO", "AUTH", "MAIL"]);
     // base64 of \0robot\0p@ss: the URL's login, not the other.
     assert_eq!(server.said()[1], "AUTH PLAIN AHJvYm90AHBAc3M=");
@@ -108,7 +119,7 @@ async fn opportunistic_tls_is_used_where_it_is_offered() {
             server.port(),
             certificate().display()
         );
-        mailer(&url, None).send(NAME, &mail()).await.unwrap();
+        mailer(&url, None).send(NAME, &mail(), still_ours()).await.unwrap();
         assert_eq!(server.commands()[1], expected);
     }
 }
@@ -124,7 +135,7 @@ async fn nothing_is_said_to_a_server_that_cannot_be_trusted() {
     ] {
         let server = MailServer::start(tls, []);
         let mailer = mailer(&format!("smtp://127.0.0.1:{}?{query}", server.port()), Some(login()));
-        let error = mailer.send(NAME, &mail()).await.unwrap_err();
+        let error = mailer.send(NAME, &mail(), still_ours()).await.unwrap_err();
         assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
         let said = server.commands();
         assert!(
@@ -140,10 +151,13 @@ async fn a_mail_that_is_refused_for_good_is_told_from_one_that_may_go_later() {
         ("RCPT", "550 no such user", "Refused"),
         ("RCPT", "450 mailbox busy", "Unavailable"),
         ("RCPT", "530 log in first", "Unavailable"),
-        ("DATA", "554 no valid recipients", "Refused"),
+        ("RCPT", "550 5.7.1 relaying denied", "Unavailable"),
+        ("DATA", "554 5.1.1 no valid recipients", "Refused"),
+        ("DATA", "554 no service", "Unavailable"),
         ("DATA", "451 greylisted", "Unavailable"),
         ("CONTENT", "554 looks like spam", "Refused"),
         ("CONTENT", "452 disk full", "Unavailable"),
+        ("CONTENT", "550 5.4.5 daily sending quota exceeded", "Unavailable"),
         // The settings are at fault, not this mail.
         ("GREETING", "554 go away", "Unavailable"),
         ("EHLO", "502 what", "Unavailable"),
@@ -172,6 +186,28 @@ async fn a_connection_that_breaks_after_the_mail_leaves_it_open_whether_it_arriv
 }
 
 #[tokio::test]
+async fn a_mail_that_others_send_by_now_is_withheld_at_the_last_moment() {
+    let away = || PortError::unavailable("test", "the connection broke");
+    for (answer, expected) in [(Ok(false), "NotOurs"), (Err(away()), "Unconfirmed")] {
+        let server = MailServer::start(Tls::Never, []);
+        let url = format!("smtp://127.0.0.1:{}", server.port());
+        let asked = async {
+            // By then all is said but the mail.
+            assert_eq!(server.commands().last().map(String::as_str), Some("RCPT"));
+            answer
+        };
+        let error = mailer(&url, None).send(NAME, &mail(), asked).await.unwrap_err();
+        assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+        assert!(!server.commands().contains(&"DATA".to_owned()));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = mailer(&format!("file:{}", directory.path().display()), None);
+    let error = file.send(NAME, &mail(), async { Ok(false) }).await.unwrap_err();
+    assert!(matches!(error, SendError::NotOurs), "{error:?}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_take_leave_has_the_mail_all_the_same() {
     let server = MailServer::start(Tls::Never, [("QUIT", Answer::HangUp)]);
     send_to(&server).await.unwrap();
@@ -182,7 +218,7 @@ async fn a_server_that_does_not_take_leave_has_the_mail_all_the_same() {
 async fn a_server_that_is_away_is_unavailable() {
     let port = testkit::servers::free_port().unwrap();
     let mailer = mailer(&format!("smtp://127.0.0.1:{port}"), None);
-    let error = mailer.send(NAME, &mail()).await.unwrap_err();
+    let error = mailer.send(NAME, &mail(), still_ours()).await.unwrap_err();
     assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
 }
 
@@ -192,7 +228,7 @@ async fn an_address_beyond_ascii_needs_a_server_that_knows_such() {
     let message = letterhead().compose(&job, VerdictKind::Done).unwrap();
     let server = MailServer::start(Tls::Never, []);
     let url = format!("smtp://127.0.0.1:{}", server.port());
-    let error = mailer(&url, None).send(NAME, &message).await.unwrap_err();
+    let error = mailer(&url, None).send(NAME, &message, still_ours()).await.unwrap_err();
     assert!(matches!(error, SendError::Refused(_)), "{error:?}");
 
     let server = MailServer::start(
@@ -200,7 +236,7 @@ async fn an_address_beyond_ascii_needs_a_server_that_knows_such() {
         [("EHLO", Answer::Say("250-x\r\n250-8BITMIME\r\n250 SMTPUTF8"))],
     );
     let url = format!("smtp://127.0.0.1:{}", server.port());
-    mailer(&url, None).send(NAME, &message).await.unwrap();
+    mailer(&url, None).send(NAME, &message, still_ours()).await.unwrap();
     let said = server.said();
     assert!(said[1].contains(" SMTPUTF8"), "{said:?}");
     assert_eq!(said[2], "RCPT TO:<jürgen@example.com>");
@@ -245,14 +281,14 @@ async fn no_name_smuggles_in_a_recipient_or_a_second_mail() {
             let Ok(message) = letterhead().compose(&job, VerdictKind::Done) else {
                 continue;
             };
-            mailer.send(NAME, &message).await.unwrap();
+            mailer.send(NAME, &message, still_ours()).await.unwrap();
             sent += 1;
         }
     }
     // An ordinary owner with every hostile file name, too.
     for name in hostile {
         let message = letterhead().compose(&job("ada@example.com", name), VerdictKind::Done);
-        mailer.send(NAME, &message.unwrap()).await.unwrap();
+        mailer.send(NAME, &message.unwrap(), still_ours()).await.unwrap();
         sent += 1;
     }
     assert!(sent > 20);
@@ -282,11 +318,13 @@ async fn mailcrab_reads_what_we_send() {
     let job = job("ada@example.com", "Grüße.mp4");
     let message = letterhead().compose(&job, VerdictKind::Done).unwrap();
     // It says nowhere when it begins to listen.
-    until("the mail is sent", async || match mailer.send(NAME, &message).await {
-        Ok(()) => Some(()),
-        Err(error) => {
-            assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
-            None
+    until("the mail is sent", async || {
+        match mailer.send(NAME, &message, still_ours()).await {
+            Ok(()) => Some(()),
+            Err(error) => {
+                assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
+                None
+            }
         }
     })
     .await;
@@ -309,7 +347,7 @@ async fn a_mail_file_is_there_whole_and_once_however_often_it_is_written() {
     let mailer = mailer(&format!("file:{}", place.display()), None);
     let message = mail();
     for _ in 0..2 {
-        mailer.send(NAME, &message).await.unwrap();
+        mailer.send(NAME, &message, still_ours()).await.unwrap();
     }
     let files: Vec<_> = std::fs::read_dir(&place)
         .unwrap()
@@ -323,6 +361,6 @@ async fn a_mail_file_is_there_whole_and_once_however_often_it_is_written() {
 async fn a_directory_that_cannot_be_written_is_our_trouble() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mailer = mailer(&format!("file:{}/mail", file.path().display()), None);
-    let error = mailer.send(NAME, &mail()).await.unwrap_err();
+    let error = mailer.send(NAME, &mail(), still_ours()).await.unwrap_err();
     assert!(matches!(error, SendError::File(_)), "{error:?}");
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
@@ -29,14 +29,20 @@ pub(crate) enum Answer {
     Say(&'static str),
     /// Closes the connection without a word.
     HangUp,
+    /// Is pleased, but not before [`MailServer::go_on`].
+    Wait,
 }
 
 /// Steps are named after their command; `CONTENT` is the mail itself.
-type Script = HashMap<&'static str, Answer>;
+struct Script {
+    answers: HashMap<&'static str, Answer>,
+    go_on: Arc<(Mutex<bool>, Condvar)>,
+}
 
 pub(crate) struct MailServer {
     address: SocketAddr,
     said: Arc<Mutex<Vec<String>>>,
+    go_on: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl MailServer {
@@ -45,9 +51,13 @@ impl MailServer {
         let server = Self {
             address: listener.local_addr().unwrap(),
             said: Arc::default(),
+            go_on: Arc::default(),
         };
         let said = Arc::clone(&server.said);
-        let script: Script = script.into_iter().collect();
+        let script = Script {
+            answers: script.into_iter().collect(),
+            go_on: Arc::clone(&server.go_on),
+        };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 // A client that goes away is part of many tests.
@@ -55,6 +65,12 @@ impl MailServer {
             }
         });
         server
+    }
+
+    /// Ends every [`Answer::Wait`].
+    pub(crate) fn go_on(&self) {
+        *self.go_on.0.lock().unwrap() = true;
+        self.go_on.1.notify_all();
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -152,7 +168,7 @@ fn converse<S: Read + Write>(
         }
         match command.as_str() {
             "STARTTLS" => return Ok(Some(stream.into_inner())),
-            "DATA" if !script.contains_key("DATA") => {
+            "DATA" if !script.answers.contains_key("DATA") => {
                 let mail = read(&mut stream, "\r\n.\r\n")?;
                 said.lock().unwrap().push(mail);
                 if !answer(&mut stream, "CONTENT", "250 taken", script)? {
@@ -167,9 +183,14 @@ fn converse<S: Read + Write>(
 
 /// False when the script says to hang up.
 fn answer<S: Read + Write>(stream: &mut BufReader<S>, step: &str, pleased: &str, script: &Script) -> io::Result<bool> {
-    let line = match script.get(step) {
+    let line = match script.answers.get(step) {
         Some(Answer::Say(line)) => line,
         Some(Answer::HangUp) => return Ok(false),
+        Some(Answer::Wait) => {
+            let (go_on, told) = &*script.go_on;
+            drop(told.wait_while(go_on.lock().unwrap(), |go_on| !*go_on).unwrap());
+            pleased
+        }
         None => pleased,
     };
     stream.get_mut().write_all(format!("{line}\r\n").as_bytes())?;

@@ -266,7 +266,7 @@ async fn a_mail_refused_for_good_is_counted_and_the_job_stays_as_it_is() {
 
 #[tokio::test]
 async fn a_mail_the_server_cannot_take_now_is_owed_and_not_due_at_once() {
-    let server = MailServer::start(Tls::Never, [("CONTENT", Answer::HangUp)]);
+    let server = MailServer::start(Tls::Never, [("CONTENT", Answer::Say("452 4.3.1 disk full"))]);
     let url = format!("smtp://127.0.0.1:{}", server.port());
     let suite = Suite::start(Mailer::connect(&url.parse().unwrap(), None).unwrap());
     let message = suite.converted().await;
@@ -275,6 +275,59 @@ async fn a_mail_the_server_cannot_take_now_is_owed_and_not_due_at_once() {
     suite.life.shut_down(HANG).await;
     assert_eq!(server.mails().len(), 1);
     assert!(suite.jobs.claim_due(Step::Tell).await.unwrap().is_none());
+    suite.alter_jobs("UPDATE jobs SET tell_due_at = 1").await;
+    assert!(suite.jobs.claim_due(Step::Tell).await.unwrap().is_some(), "still owed");
+}
+
+#[tokio::test]
+async fn a_mail_whose_fate_is_unknown_is_sent_once_more_under_the_same_message_id() {
+    let server = MailServer::start(Tls::Never, [("CONTENT", Answer::HangUp)]);
+    let url = format!("smtp://127.0.0.1:{}", server.port());
+    let suite = Suite::start(Mailer::connect(&url.parse().unwrap(), None).unwrap());
+    let message = suite.converted().await;
+    suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
+    suite.counted("unknown").await;
+    suite.life.shut_down(HANG).await;
+    let mails = server.mails();
+    let id = |mail: &String| {
+        mail.lines()
+            .find(|line| line.starts_with("Message-ID:"))
+            .map(str::to_owned)
+    };
+    assert_eq!(mails.len(), 2);
+    assert!(id(&mails[0]).is_some() && id(&mails[0]) == id(&mails[1]), "{mails:?}");
+    suite
+        .alter_jobs("UPDATE jobs SET tell_due_at = 1 WHERE tell_due_at IS NOT NULL")
+        .await;
+    assert!(
+        suite.jobs.claim_due(Step::Tell).await.unwrap().is_none(),
+        "that was that"
+    );
+}
+
+#[tokio::test]
+async fn a_mail_taken_over_by_another_before_its_data_is_not_sent() {
+    let server = MailServer::start(Tls::Never, [("RCPT", Answer::Wait)]);
+    let url = format!("smtp://127.0.0.1:{}", server.port());
+    let suite = Suite::start(Mailer::connect(&url.parse().unwrap(), None).unwrap());
+    let message = suite.converted().await;
+    suite.queue.publish(MP3_QUEUE, &message).await.unwrap();
+    until("the recipient is named", async || {
+        server.commands().contains(&"RCPT".to_owned()).then_some(())
+    })
+    .await;
+    // Frozen for longer than its lease, and somebody else claimed the mail.
+    let other = until("the lease has ended before it is renewed", async || {
+        suite
+            .alter_jobs("UPDATE jobs SET tell_lease_until = 1 WHERE tell_lease_until IS NOT NULL")
+            .await;
+        suite.jobs.claim(Step::Tell, message.video_fid).await.unwrap()
+    })
+    .await;
+    server.go_on();
+    suite.life.shut_down(HANG).await;
+    assert_eq!(server.mails(), [""; 0]);
+    assert!(suite.jobs.settle(&other, Settlement::Told).await.unwrap());
 }
 
 #[tokio::test]

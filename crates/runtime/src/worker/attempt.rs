@@ -1,10 +1,11 @@
 //! One attempt at one claimed job.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use domain::{Claim, Settlement, Step};
+use domain::{Claim, JobStore, PortError, Settlement, Step};
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,8 @@ pub struct Context {
     cancelled: CancellationToken,
     lost: CancellationToken,
     progress: AtomicU32,
+    jobs: Arc<dyn JobStore>,
+    claim: Claim,
 }
 
 impl Context {
@@ -40,6 +43,24 @@ impl Context {
     /// Records how much of the work is done, 0 to 1; written to the record within a few seconds.
     pub fn progress(&self, share: f32) {
         self.progress.store(share.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
+    }
+
+    /// Asks the store whether the claim is still held, and holds it for another 30 seconds: to be asked right before
+    /// what cannot be taken back. False when it is lost; the work is cancelled then.
+    ///
+    /// # Errors
+    /// The store is away: the claim may be lost.
+    pub async fn still_held(&self) -> Result<bool, PortError> {
+        let held = self.jobs.renew(&self.claim, None).await?;
+        if !held {
+            self.lose();
+        }
+        Ok(held)
+    }
+
+    fn lose(&self) {
+        self.lost.cancel();
+        self.cancelled.cancel();
     }
 
     fn share(&self) -> f32 {
@@ -55,6 +76,8 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
         lost: CancellationToken::new(),
         cancelled,
         progress: AtomicU32::new(0),
+        jobs: Arc::clone(&shared.jobs),
+        claim: claim.clone(),
     };
 
     let settlement = if shared.life.stopping().is_cancelled() {
@@ -66,8 +89,7 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
             "gave up: the worker never came back from this job"
         );
         shared.handler.give_up()
-    } else if !begin(shared, claim).await {
-        context.lost.cancel();
+    } else if !begin(&context).await {
         Settlement::Released
     } else {
         match handle(shared, claim, &context).await {
@@ -94,8 +116,8 @@ pub(super) async fn run(shared: &Shared, claim: &Claim) -> &'static str {
 
 /// Notes in the record that the work begins: should nothing more be heard of this worker, the job was why. False when
 /// the claim is lost already.
-async fn begin(shared: &Shared, claim: &Claim) -> bool {
-    match shared.jobs.renew(claim, None).await {
+async fn begin(context: &Context) -> bool {
+    match context.still_held().await {
         Ok(held) => held,
         // The store may be slow; the fence decides.
         Err(error) => {
@@ -130,8 +152,7 @@ async fn hold(shared: &Shared, claim: &Claim, context: &Context) -> std::convert
                 written = share;
             }
             Ok(false) => {
-                context.lost.cancel();
-                context.cancelled.cancel();
+                context.lose();
                 return std::future::pending().await;
             }
             // The lease may run out now; the fence then decides, and the work may still win.

@@ -11,6 +11,7 @@ mod chunk;
 mod document;
 mod indexes;
 mod reader;
+mod removal;
 mod unfinished;
 mod writer;
 
@@ -91,14 +92,7 @@ impl BlobStore for GridFsBlobStore {
     async fn delete(&self, bucket: domain::Bucket, id: Fid) -> Result<(), PortError> {
         let bucket = self.bucket(bucket).clone();
         bucket.prepare().await?;
-        mongo::complete("delete blob", async move {
-            // The files document first: a file without chunks must not be seen, chunks without a file are not.
-            let id = document::object_id(id);
-            bucket.files.delete_one(doc! { "_id": id }).await?;
-            bucket.chunks.delete_many(doc! { "files_id": id }).await?;
-            Ok(())
-        })
-        .await
+        removal::remove(&bucket, id).await
     }
 
     async fn list_ours(&self, bucket: domain::Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Blob>, PortError> {

@@ -193,3 +193,42 @@ async fn giving_up_spares_another_writers_chunks_of_the_same_id() {
     let found = read(&*store, Bucket::Videos, new.id, 0..u64::MAX).await.unwrap();
     assert!(found == Some(pattern(0..CHUNK_BYTES)));
 }
+
+#[tokio::test]
+async fn a_large_file_is_deleted_in_steps_of_bounded_size() {
+    let (store, place) = fresh().await;
+    let new = new_blob();
+    put(&*store, Bucket::Videos, &new, b"small").await;
+    // Chunks of a byte do as well as those of 255 KiB; more than two steps of them, and some with odd numbers.
+    let chunk = |n: Bson| doc! { "files_id": object_id(new.id), "n": n, "data": "x" };
+    let numbered = (1..2_500_i32).map(|n| chunk(n.into()));
+    let odd = [
+        chunk(Bson::Int64(1 << 40)),
+        chunk(Bson::Null),
+        chunk(Bson::Double(7_000.5)),
+    ];
+    place.chunks().insert_many(numbered.chain(odd)).await.unwrap();
+    let others = new_blob();
+    put(&*store, Bucket::Videos, &others, b"small").await;
+
+    let database = place.database(Bucket::Videos);
+    database.run_command(doc! { "profile": 2 }).await.unwrap();
+    store.delete(Bucket::Videos, new.id).await.unwrap();
+    database.run_command(doc! { "profile": 0 }).await.unwrap();
+    assert_eq!(
+        place.chunks().count_documents(doc! {}).await.unwrap(),
+        1,
+        "that of another file"
+    );
+    let mut deletes = database
+        .collection::<mongodb::bson::Document>("system.profile")
+        .find(doc! { "op": "remove" })
+        .await
+        .unwrap();
+    let mut most = 0;
+    while deletes.advance().await.unwrap() {
+        let deleted = deletes.deserialize_current().unwrap();
+        most = most.max(deleted.get("ndeleted").and_then(Bson::as_i32).unwrap());
+    }
+    assert!((1..=1_001).contains(&most), "{most} at once");
+}

@@ -157,7 +157,8 @@ pub trait JobStore: Send + Sync {
     // --- both workers': a step
 
     /// Claims the oldest job, by its creation, whose `step` may run now: due, and not leased by a living worker. None
-    /// when there is none. Two claimers never both win; a claim of `Convert` makes the job `converting`.
+    /// when there is none. Two claimers never both win; a claim of `Convert` makes the job `converting`. A job whose
+    /// record cannot be read is passed over, said once, and left to the operator.
     async fn claim_due(&self, step: Step) -> Result<Option<Claim>, PortError>;
 
     /// The same for one job: None when it does not exist or its `step` may not run now.

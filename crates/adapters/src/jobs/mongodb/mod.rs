@@ -13,7 +13,7 @@ mod steps;
 mod uploads;
 mod verdicts;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,6 +35,8 @@ type Jobs = Collection<Record>;
 pub struct MongoJobStore {
     jobs: Jobs,
     prepared: Arc<OnceCell<()>>,
+    /// The ids of jobs that were due and whose records could not be read.
+    unreadable: Arc<Mutex<Vec<Bson>>>,
 }
 
 impl MongoJobStore {
@@ -44,6 +46,7 @@ impl MongoJobStore {
         Self {
             jobs: client.database(&format!("{prefix}jobs")).collection("jobs"),
             prepared: Arc::default(),
+            unreadable: Arc::default(),
         }
     }
 
@@ -126,11 +129,13 @@ impl JobStore for MongoJobStore {
     }
 
     async fn claim_due(&self, step: Step) -> Result<Option<Claim>, PortError> {
-        self.run("claim a due job", |jobs| steps::claim(jobs, step, None)).await
+        let unreadable = Arc::clone(&self.unreadable);
+        let call = |jobs| steps::claim_due(jobs, step, unreadable);
+        self.run("claim a due job", call).await
     }
 
     async fn claim(&self, step: Step, id: JobId) -> Result<Option<Claim>, PortError> {
-        self.run("claim a job", |jobs| steps::claim(jobs, step, Some(id))).await
+        self.run("claim a job", |jobs| steps::claim(jobs, step, id)).await
     }
 
     async fn renew(&self, claim: &Claim, progress: Option<f32>) -> Result<bool, PortError> {

@@ -1,13 +1,19 @@
 //! The workers' part of a job: claim, renew, settle.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use domain::{Claim, Fid, Job, JobId, Reason, Settlement, Step, VerdictKind, Work};
-use mongodb::bson::{Document, doc, serialize_to_bson};
+use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to_bson};
 use mongodb::error::Error;
 use mongodb::options::ReturnDocument;
 
 use super::super::{LEASE, milliseconds, settlement_name, step_name};
 use super::record::{Record, fid, object_id, signed};
 use super::{ABSENT, Jobs, come, literal, now_plus, set};
+
+/// How many attempts a record names; a document has a largest size. Each claim deletes what the attempt before it left, so
+/// older ones have no remains but what nobody could delete a hundred times.
+const KEPT_ATTEMPTS: i32 = 100;
 
 /// What tells a claim from every other, for use in a task of its own.
 pub(super) struct Hold {
@@ -59,18 +65,52 @@ pub(super) fn owe_mail() -> Document {
     }
 }
 
-pub(super) async fn claim(jobs: Jobs, step: Step, id: Option<JobId>) -> Result<Option<Claim>, Error> {
-    let lease_until = field(step, "lease_until");
-    let mut claimable = come(&field(step, "due_at"), Some(&lease_until));
-    if let Some(id) = id {
-        claimable.insert("_id", object_id(id));
+/// Claims the oldest job that is due, past those whose records cannot be read: they are left to the operator, and told
+/// once.
+pub(super) async fn claim_due(
+    jobs: Jobs,
+    step: Step,
+    unreadable: Arc<Mutex<Vec<Bson>>>,
+) -> Result<Option<Claim>, Error> {
+    let list = || unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let left_out = list().clone();
+        let mut due = claimable(step);
+        if !left_out.is_empty() {
+            due.insert("_id", doc! { "$nin": left_out });
+        }
+        let Some(document) = try_claim(&jobs, step, due).await? else {
+            return Ok(None);
+        };
+        let id = document.get("_id").cloned().unwrap_or(Bson::Null);
+        match read_claim(step, document) {
+            Ok(claim) => return Ok(Some(claim)),
+            Err(error) => {
+                tracing::error!(job.id = %id, %error, "a job's record cannot be read, it is left to the operator");
+                list().push(id);
+            }
+        }
     }
+}
 
+pub(super) async fn claim(jobs: Jobs, step: Step, id: JobId) -> Result<Option<Claim>, Error> {
+    let mut this = claimable(step);
+    this.insert("_id", object_id(id));
+    let document = try_claim(&jobs, step, this).await?;
+    document.map(|document| read_claim(step, document)).transpose()
+}
+
+/// The jobs whose step may run now.
+fn claimable(step: Step) -> Document {
+    come(&field(step, "due_at"), Some(&field(step, "lease_until")))
+}
+
+async fn try_claim(jobs: &Jobs, step: Step, claimable: Document) -> Result<Option<Document>, Error> {
     let fence = format!("${}", field(step, "fence"));
     let one = doc! { "$literal": 1 };
     let mut fields = doc! {
         field(step, "fence"): { "$add": [fence, one] },
-        lease_until: now_plus(milliseconds(LEASE)),
+        field(step, "lease_until"): now_plus(milliseconds(LEASE)),
     };
     if step == Step::Convert {
         let attempt = object_id(Fid::new());
@@ -81,18 +121,18 @@ pub(super) async fn claim(jobs: Jobs, step: Step, id: Option<JobId>) -> Result<O
             "attempts": { "$add": ["$attempts", 1] },
             "convert.predecessor_fid": "$convert.attempt_fid",
             "convert.attempt_fid": attempt,
-            "attempt_fids": { "$concatArrays": [attempts_before, [attempt]] },
+            "attempt_fids": { "$slice": [{ "$concatArrays": [attempts_before, [attempt]] }, -KEPT_ATTEMPTS] },
         });
     }
-    let record = jobs
+    jobs.clone_with_type::<Document>()
         .find_one_and_update(claimable, set(fields))
         .sort(doc! { "created_at": 1, "_id": 1 })
         .return_document(ReturnDocument::After)
-        .await?;
-    record.map(|record| read_claim(step, record)).transpose()
+        .await
 }
 
-fn read_claim(step: Step, record: Record) -> Result<Claim, Error> {
+fn read_claim(step: Step, document: Document) -> Result<Claim, Error> {
+    let record: Record = deserialize_from_document(document)?;
     let schedule = match step {
         Step::Convert => &record.convert,
         Step::Tell => &record.tell,

@@ -14,7 +14,7 @@ pub(super) async fn adopt(writer: &SqlitePool, message: &JobMessage) -> sqlx::Re
     let mut transaction = super::begin(writer).await?;
     sqlx::query(
         "INSERT INTO jobs (id, owner, owner_key, state, created_at, updated_at, uploaded_at, convert_due_at)
-         SELECT ?1, ?2, ?3, 'queued', now_ms, now_ms, now_ms, now_ms FROM clock WHERE true
+         SELECT ?1, ?2, ?3, 'queued', now_ms, now_ms, now_ms, 0 FROM clock WHERE true
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(&id)
@@ -78,7 +78,8 @@ pub(super) async fn claim_announcement(writer: &SqlitePool, announcement: Announ
     let rows = sqlx::query(
         "UPDATE jobs SET announcement_owed_at = now_ms
          FROM clock WHERE id = (SELECT id FROM jobs
-             WHERE announcement = ?1 AND state = ?2 AND announcement_owed_at <= (SELECT now_ms - ?3 FROM clock)
+             WHERE announcement = ?1 AND state = ?2 
+                 AND announcement_owed_at NOT BETWEEN (SELECT now_ms - ?3 + 1 FROM clock) AND (SELECT now_ms + ?3 FROM clock)
              ORDER BY announcement_owed_at, id LIMIT 1)
          RETURNING *",
     )

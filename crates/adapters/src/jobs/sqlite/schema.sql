@@ -1,4 +1,5 @@
--- Job records. Times are milliseconds since 1970 by this machine's clock, ids 24 hexadecimal digits.
+-- Job records. Times are milliseconds since 1970 by this machine's clock, ids 24 hexadecimal digits. What is due at
+-- once is due since 1970, so that a clock that is set back does not put it off.
 
 CREATE TABLE IF NOT EXISTS jobs (
     id                      TEXT PRIMARY KEY,

@@ -1,5 +1,8 @@
 //! The workers' part of a job: claim, renew, settle.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use domain::{Claim, Fid, JobId, Mp3, Reason, Settlement, Step, VerdictKind, Work};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
@@ -8,7 +11,7 @@ use super::super::{LEASE, milliseconds, settlement_name, step_name};
 use super::record;
 
 /// Assignments that owe the owner a mail about the state they stand beside. Whoever is sending an older one loses.
-pub(super) const OWE_MAIL: &str = "tell_due_at = now_ms, tell_lease_until = NULL, tell_fence = tell_fence + 1, \
+pub(super) const OWE_MAIL: &str = "tell_due_at = 0, tell_lease_until = NULL, tell_fence = tell_fence + 1, \
      tell_failures = 0, tell_lapses = 0";
 
 /// The same statement for either step: `{step}` begins the step's columns.
@@ -16,10 +19,58 @@ fn for_step(step: Step, sql: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql.replace("{step}", step_name(step)))
 }
 
-pub(super) async fn claim(writer: &SqlitePool, step: Step, id: Option<JobId>) -> sqlx::Result<Option<Claim>> {
-    let which = match id {
-        Some(_) => " AND id = ?3",
-        None => "",
+/// Claims the oldest job that is due, past those whose records cannot be read: they are left to the operator, and told
+/// once.
+pub(super) async fn claim_due(
+    writer: &SqlitePool,
+    step: Step,
+    unreadable: &Mutex<BTreeSet<String>>,
+) -> sqlx::Result<Option<Claim>> {
+    let set = || unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let left_out = set().clone();
+        match try_claim(writer, step, Which::DueBut(&left_out)).await? {
+            Claimed::Nothing => return Ok(None),
+            Claimed::Held(claim) => return Ok(Some(*claim)),
+            Claimed::Unreadable { id, error } => {
+                tracing::error!(job.id = id, %error, "a job's record cannot be read, it is left to the operator");
+                set().insert(id);
+            }
+        }
+    }
+}
+
+pub(super) async fn claim(writer: &SqlitePool, step: Step, id: JobId) -> sqlx::Result<Option<Claim>> {
+    match try_claim(writer, step, Which::One(id)).await? {
+        Claimed::Nothing => Ok(None),
+        Claimed::Held(claim) => Ok(Some(*claim)),
+        Claimed::Unreadable { error, .. } => Err(error),
+    }
+}
+
+/// Which job is to be claimed, if it may be.
+enum Which<'a> {
+    DueBut(&'a BTreeSet<String>),
+    One(JobId),
+}
+
+enum Claimed {
+    Nothing,
+    Held(Box<Claim>),
+    /// And unchanged.
+    Unreadable {
+        id: String,
+        error: sqlx::Error,
+    },
+}
+
+async fn try_claim(writer: &SqlitePool, step: Step, which: Which<'_>) -> sqlx::Result<Claimed> {
+    let (condition, value) = match which {
+        Which::One(id) => (" AND id = ?3", id.to_string()),
+        Which::DueBut(ids) => (
+            " AND id NOT IN (SELECT value FROM json_each(?3))",
+            serde_json::to_string(ids).map_err(|error| sqlx::Error::Encode(error.into()))?,
+        ),
     };
     let begin = match step {
         Step::Convert => {
@@ -33,7 +84,7 @@ pub(super) async fn claim(writer: &SqlitePool, step: Step, id: Option<JobId>) ->
              {{step}}_fence = {{step}}_fence + 1,
              {{step}}_lease_until = now_ms + ?1,
              updated_at = now_ms
-         FROM clock WHERE id = ({}{which} ORDER BY created_at, id LIMIT 1)
+         FROM clock WHERE id = ({}{condition} ORDER BY created_at, id LIMIT 1)
          RETURNING *",
         CLAIMABLE
     );
@@ -43,13 +94,19 @@ pub(super) async fn claim(writer: &SqlitePool, step: Step, id: Option<JobId>) ->
     let rows = sqlx::query(for_step(step, &sql))
         .bind(milliseconds(LEASE))
         .bind(attempt.to_string())
-        .bind(id.map(|id| id.to_string()))
+        .bind(value)
         .fetch_all(&mut *transaction)
         .await?;
     let Some(row) = rows.first() else {
-        return Ok(None);
+        return Ok(Claimed::Nothing);
     };
-    let claim = read_claim(step, row)?;
+    let claim = match read_claim(step, row) {
+        Err(error @ (sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })) => {
+            let id = row.try_get("id")?;
+            return Ok(Claimed::Unreadable { id, error });
+        }
+        claim => claim?,
+    };
     if step == Step::Convert {
         sqlx::query("INSERT INTO attempts (mp3_fid, job_id) VALUES (?1, ?2)")
             .bind(attempt.to_string())
@@ -58,13 +115,15 @@ pub(super) async fn claim(writer: &SqlitePool, step: Step, id: Option<JobId>) ->
             .await?;
     }
     transaction.commit().await?;
-    Ok(Some(claim))
+    Ok(Claimed::Held(Box::new(claim)))
 }
 
-/// The jobs whose step may run now. Reads only the index of those that have work left.
+/// The jobs whose step may run now. Reads only the index of those that have work left. A lease that ends later than any
+/// can, two of them from now, is from before the clock was set back.
 const CLAIMABLE: &str = "SELECT id FROM jobs WHERE {step}_due_at IS NOT NULL
      AND {step}_due_at <= (SELECT now_ms FROM clock)
-     AND ({step}_lease_until IS NULL OR {step}_lease_until <= (SELECT now_ms FROM clock))";
+     AND ({step}_lease_until IS NULL
+         OR {step}_lease_until NOT BETWEEN (SELECT now_ms + 1 FROM clock) AND (SELECT now_ms + 60000 FROM clock))";
 
 fn read_claim(step: Step, row: &SqliteRow) -> sqlx::Result<Claim> {
     let job = record::job(row)?;

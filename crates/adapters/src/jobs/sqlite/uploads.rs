@@ -35,7 +35,7 @@ pub(super) async fn commit(writer: &SqlitePool, id: JobId, uploaded: &Uploaded) 
     let mut transaction = super::begin(writer).await?;
     sqlx::query(
         "UPDATE jobs SET state = 'queued', size_bytes = ?2, options = ?3,
-             uploaded_at = now_ms, updated_at = now_ms, upload_lease_until = NULL, convert_due_at = now_ms,
+             uploaded_at = now_ms, updated_at = now_ms, upload_lease_until = NULL, convert_due_at = 0,
              announcement = 'video', announcement_owed_at = now_ms
          FROM clock WHERE id = ?1 AND state = 'receiving'",
     )
@@ -68,7 +68,7 @@ pub(super) async fn fail(writer: &SqlitePool, id: JobId, reason: &Reason) -> sql
 pub(super) async fn lapsed(readers: &SqlitePool, limit: u32) -> sqlx::Result<Vec<JobId>> {
     let rows = sqlx::query(
         "SELECT id FROM jobs
-         WHERE upload_lease_until IS NOT NULL AND upload_lease_until <= (SELECT now_ms FROM clock)
+         WHERE upload_lease_until IS NOT NULL AND upload_lease_until NOT BETWEEN (SELECT now_ms + 1 FROM clock) AND (SELECT now_ms + 60000 FROM clock)
          ORDER BY created_at, id LIMIT ?1",
     )
     .bind(limit)

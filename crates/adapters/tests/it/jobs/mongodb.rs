@@ -8,12 +8,12 @@ use std::time::Duration;
 use adapters::jobs::MongoJobStore;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use domain::{Announcement, Bucket, Fid, JobStore, PortError, Settlement, Step};
+use domain::{Announcement, Bucket, Fid, JobStore, PortError, Reference, Settlement, Step};
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Collection, Database};
-use testkit::conformance::jobs::{Ageing, Bench, ada, converted, failed, new_job};
+use testkit::conformance::jobs::{Ageing, BEYOND_A_LEASE, Bench, ada, attempt_of, converted, failed, new_job};
 use testkit::servers::TestMongo;
 use tokio::task::JoinSet;
 
@@ -131,6 +131,57 @@ async fn a_record_that_cannot_be_read_is_reported_as_damaged() -> Result<()> {
     jobs.insert_one(foreign).await?;
     let read = store(&server)?.get(id).await;
     assert!(matches!(read, Err(PortError::Corrupt { .. })), "{read:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_no_other_job_waiting() -> Result<()> {
+    let server = testkit::servers::mongodb().await;
+    let bench = bench(&server)?;
+    let ids = [bench.queued().await?, bench.queued().await?, bench.queued().await?];
+    let jobs = database(&server)?.collection::<Document>("jobs");
+    for id in &ids[..2] {
+        let spoil = doc! { "$set": { "options": "nonsense" } };
+        jobs.update_one(doc! { "_id": ObjectId::from_bytes(id.bytes()) }, spoil)
+            .await?;
+    }
+    for _ in 0..3 {
+        let claim = bench.store.claim_due(Step::Convert).await?.context("one can be read")?;
+        assert_eq!(claim.job.id, ids[2]);
+        assert!(bench.store.settle(&claim, Settlement::Released).await?);
+        bench.pass(BEYOND_A_LEASE).await?;
+    }
+    let attempts = jobs
+        .find_one(doc! { "options": "nonsense" })
+        .await?
+        .context("the record")?;
+    assert_eq!(
+        attempts.get("attempts").and_then(Bson::as_i32),
+        Some(1),
+        "looked at once"
+    );
+    let asked = bench.store.claim(Step::Convert, ids[0]).await;
+    assert!(matches!(asked, Err(PortError::Corrupt { .. })), "{asked:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_names_a_bounded_number_of_attempts() -> Result<()> {
+    let server = testkit::servers::mongodb().await;
+    let bench = bench(&server)?;
+    let id = bench.queued().await?;
+    let mut attempts = Vec::new();
+    for _ in 0..110 {
+        let claim = bench.claim(Step::Convert, id).await?;
+        attempts.push(attempt_of(&claim));
+        assert!(bench.store.settle(&claim, Settlement::Released).await?);
+    }
+    let jobs = database(&server)?.collection::<Document>("jobs");
+    let record = jobs.find_one(doc! {}).await?.context("the record")?;
+    assert_eq!(record.get_array("attempt_fids")?.len(), 100);
+    let references = bench.store.references(Bucket::Mp3s, &attempts[9..]).await?;
+    assert_eq!(references[0], Reference::Unknown);
+    assert!(references[1..].iter().all(|reference| *reference == Reference::Lost));
     Ok(())
 }
 

@@ -12,11 +12,11 @@ use adapters::ConnectError;
 use adapters::jobs::SqliteJobStore;
 use anyhow::Result;
 use async_trait::async_trait;
-use domain::{JobStore, PortError, Step};
+use domain::{Announcement, Bucket, JobStore, PortError, Reference, Step};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
-use testkit::conformance::jobs::{Ageing, Bench, ada, new_job, uploaded};
+use testkit::conformance::jobs::{Ageing, Bench, ada, converted_for_good, new_job, uploaded};
 use tokio::task::JoinSet;
 
 mod conformance {
@@ -175,5 +175,94 @@ async fn a_record_that_cannot_be_read_is_reported_as_damaged() -> Result<()> {
         .await?;
     let read = store.get(id).await;
     assert!(matches!(read, Err(PortError::Corrupt { .. })), "{read:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_no_other_job_waiting() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("jobs.db");
+    let store = SqliteJobStore::open(&path)?;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let job = new_job(ada());
+        ids.push(job.id);
+        store.create(job).await?;
+        store.commit_upload(*ids.last().unwrap(), uploaded()).await?;
+    }
+    let mut connection = connection(&path).await?;
+    let spoil = "UPDATE jobs SET options = 'nonsense' WHERE id IN (?1, ?2)";
+    let spoil = sqlx::query(spoil).bind(ids[0].to_string()).bind(ids[2].to_string());
+    spoil.execute(&mut connection).await?;
+    for id in [ids[1], ids[3]] {
+        let claim = store.claim_due(Step::Convert).await?;
+        assert_eq!(claim.map(|claim| claim.job.id), Some(id));
+    }
+    assert!(store.claim_due(Step::Convert).await?.is_none());
+    let asked = store.claim(Step::Convert, ids[0]).await;
+    assert!(matches!(asked, Err(PortError::Corrupt { .. })), "{asked:?}");
+
+    // As it was, for who mends it.
+    sqlx::query("UPDATE jobs SET options = '{}'")
+        .execute(&mut connection)
+        .await?;
+    let claim = SqliteJobStore::open(&path)?.claim_due(Step::Convert).await?.unwrap();
+    assert_eq!((claim.job.id, claim.job.attempts), (ids[0], 1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_nothing_up() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("jobs.db");
+    let store = SqliteJobStore::open(&path)?;
+    let receiving = new_job(ada());
+    let receiving_id = receiving.id;
+    store.create(receiving).await?;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let job = new_job(ada());
+        ids.push(job.id);
+        store.create(job).await?;
+        store.commit_upload(*ids.last().unwrap(), uploaded()).await?;
+    }
+    let held = store.claim(Step::Convert, ids[0]).await?;
+    assert!(held.is_some());
+
+    // What stands in the records an hour ago is an hour ahead.
+    let moved = ["upload_lease_until", "convert_lease_until", "announcement_owed_at"];
+    let moved = moved.map(|column| format!("{column} = {column} + 3600000")).join(", ");
+    let due = "convert_due_at = iif(convert_due_at = 0, 0, convert_due_at + 3600000)";
+    let mut connection = connection(&path).await?;
+    sqlx::query(AssertSqlSafe(format!("UPDATE jobs SET {moved}, {due}")))
+        .execute(&mut connection)
+        .await?;
+    assert_eq!(store.lapsed_uploads(9).await?, [receiving_id]);
+    assert!(store.claim_announcement(Announcement::Video).await?.is_some());
+    for id in ids {
+        let claim = store.claim_due(Step::Convert).await?;
+        assert_eq!(claim.map(|claim| claim.job.id), Some(id));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn records_of_the_first_layout_are_taken_over() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("jobs.db");
+    let store = SqliteJobStore::open(&path)?;
+    let job = new_job(ada());
+    let id = job.id;
+    store.create(job).await?;
+    store.commit_upload(id, uploaded()).await?;
+    let mut connection = connection(&path).await?;
+    sqlx::raw_sql("ALTER TABLE jobs DROP COLUMN video_unneeded; PRAGMA user_version = 1")
+        .execute(&mut connection)
+        .await?;
+    drop(store);
+    let store = SqliteJobStore::open(&path)?;
+    let claim = store.claim_due(Step::Convert).await?.unwrap();
+    assert!(store.settle(&claim, converted_for_good(&claim)).await?);
+    assert_eq!(store.references(Bucket::Videos, &[id]).await?, [Reference::Lost]);
     Ok(())
 }

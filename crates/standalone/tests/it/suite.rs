@@ -110,6 +110,12 @@ impl Suite {
 
     /// Uploads and waits until the job has ended; gives its record as the API tells it.
     pub(crate) async fn converted(&self, visitor: &Visitor, path: &Path) -> Value {
+        let id = self.uploaded(visitor, path).await;
+        self.ended(visitor, &id).await
+    }
+
+    /// Uploads; gives the job's id.
+    pub(crate) async fn uploaded(&self, visitor: &Visitor, path: &Path) -> String {
         let answer = visitor.upload(path).await.unwrap();
         assert_eq!(
             (answer.status, answer.text().as_str()),
@@ -119,8 +125,7 @@ impl Suite {
         );
         let jobs = visitor.get("/api/v1/jobs?limit=1").await.unwrap();
         let jobs: Value = serde_json::from_slice(&jobs.body).unwrap();
-        let id = jobs[0]["id"].as_str().unwrap().to_owned();
-        self.ended(visitor, &id).await
+        jobs[0]["id"].as_str().unwrap().to_owned()
     }
 
     /// Waits until a job has ended.

@@ -1,7 +1,8 @@
-//! Servers that are away at the start, and two replicas that start at once.
+//! Servers that are away at the start, lose everything or freeze in mid-run, and two replicas that start at once.
 
 use domain::Bucket;
-use testkit::media;
+use testkit::servers::Signal;
+use testkit::{media, until};
 
 use crate::suite::{HANG, Place, Suite};
 use standalone::Services;
@@ -16,6 +17,48 @@ async fn an_upload_is_taken_while_the_broker_is_away_and_converted_when_it_is_ba
     let record = suite.converted(&ada, &media::sample("ogg-opus-mono")).await;
     assert_eq!(record["state"], "done", "{record}");
     suite.mails(1).await;
+    suite.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_loses_everything_loses_no_job() {
+    let suite = Suite::start(Place::Servers).await;
+    let ada = suite.visitor("ada@example.com").await;
+    let path = media::sample("ogg-opus-mono");
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(suite.uploaded(&ada, &path).await);
+    }
+    let management = &suite.servers.as_ref().unwrap().vhost.management;
+    management.delete_vhost().await.unwrap();
+    management.create_vhost().await.unwrap();
+    for id in &ids {
+        let record = suite.ended(&ada, id).await;
+        assert_eq!(record["state"], "done", "{record}");
+    }
+    assert_eq!(suite.mails(ids.len()).await.len(), ids.len());
+    assert_eq!(suite.stack.blobs.count(Bucket::Mp3s).await.unwrap(), ids.len() as u64);
+    suite.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mongodb_that_freezes_in_mid_job_costs_nothing() {
+    let suite = Suite::start(Place::Servers).await;
+    let ada = suite.visitor("ada@example.com").await;
+    let id = suite.uploaded(&ada, &media::sample("mp4-h264-aac")).await;
+    let mongodb = &suite.servers.as_ref().unwrap().mongodb;
+    mongodb.process().signal(Signal::STOP);
+    until("calls end in time", async || suite.stack.jobs.ping().await.err()).await;
+    mongodb.process().signal(Signal::CONT);
+    let record = suite.ended(&ada, &id).await;
+    assert_eq!(record["state"], "done", "{record}");
+    assert_eq!(suite.mails(1).await.len(), 1);
+    let blobs = &suite.stack.blobs;
+    until("what came to nothing is gone", async || {
+        let unfinished = blobs.list_unfinished(Bucket::Mp3s, None, 9).await.ok()?;
+        (unfinished.is_empty() && blobs.count(Bucket::Mp3s).await.ok()? == 1).then_some(())
+    })
+    .await;
     suite.stop().await;
 }
 

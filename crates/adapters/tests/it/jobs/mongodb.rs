@@ -1,5 +1,7 @@
 //! Job records in MongoDB: the suite, and what a server shared by replicas adds.
 
+mod outage;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;

@@ -1,9 +1,11 @@
 //! A RabbitMQ of the test's own that is away, comes, restarts and runs out of memory.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use domain::{PortError, Queue, VIDEO_QUEUE};
+use serde_json::json;
 use testkit::conformance::queue::{message, next};
 use testkit::servers::{QueueState, RabbitMqHome};
 use testkit::until;
@@ -98,4 +100,44 @@ async fn a_broker_that_is_away_restarts_or_runs_out_of_memory_is_lived_with() {
     for left in management.peek(VIDEO_QUEUE, 10).await.unwrap() {
         assert_ne!(left.properties["message_id"], id);
     }
+}
+
+#[tokio::test]
+async fn what_the_broker_confirmed_survives_its_kill_and_old_deliveries_settle_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = RabbitMqHome::prepare(directory.path()).unwrap();
+    let mut broker = home.start().await.unwrap();
+    // A quorum queue on a single node of RabbitMQ 3.10 may be left without a leader by a kill.
+    let classic = json!({ "x-queue-type": "classic" });
+    let management = broker.management("/").unwrap();
+    management.declare_queue(VIDEO_QUEUE, classic).await.unwrap();
+    let queue = connect(&broker.url().parse().unwrap());
+    let mut consumer = queue.consume(VIDEO_QUEUE, 20);
+    let mut confirmed = BTreeSet::new();
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let sent = message();
+        publish_in_the_end(&*queue, VIDEO_QUEUE, &sent).await;
+        confirmed.insert(sent.video_fid);
+        held.push(next(&mut *consumer).await);
+    }
+    broker.kill();
+    broker.restart().await.unwrap();
+
+    let first = timeout(BOOT, consumer.next()).await.expect("the consumer is back");
+    // Were these taken for acknowledgements of the new deliveries, the next broker would not have them.
+    for old in held {
+        old.ack().await;
+    }
+    drop((first, consumer));
+    let mut consumer = queue.consume(VIDEO_QUEUE, 20);
+    let mut received = BTreeSet::new();
+    while received.len() < confirmed.len() {
+        let delivery = next(&mut *consumer).await;
+        received.insert(delivery.message.clone().unwrap().video_fid);
+        delivery.ack().await;
+    }
+    assert_eq!(received, confirmed);
+    let empty = |queue: &QueueState| queue.messages == 0;
+    management.queue_when(VIDEO_QUEUE, empty).await.unwrap();
 }

@@ -205,6 +205,22 @@ pub fn video_of_mebibytes(mebibytes: u32, extension: &str) -> PathBuf {
     })
 }
 
+/// A small video with that many seconds of sound, which is MP3 already where `as_mp3` says so.
+///
+/// # Panics
+/// `ffmpeg` is missing or fails.
+pub fn clip_of_seconds(seconds: u32, as_mp3: bool) -> PathBuf {
+    let codec = if as_mp3 { "libmp3lame" } else { "aac" };
+    let arguments = format!(
+        "-f lavfi -i color=size=64x48:rate=1:duration={seconds} \
+         -f lavfi -i sine=frequency=440:sample_rate=44100:duration={seconds} \
+         -c:v mpeg4 -c:a {codec} -b:a 48k -fflags +bitexact -flags:v +bitexact -flags:a +bitexact"
+    );
+    kept(&format!("clip-{seconds}-seconds-{codec}.mkv"), |path| {
+        ffmpeg(&arguments, path)
+    })
+}
+
 /// Real files, from the folder `media` beside the checkout's parent. Where it is missing there are none, and one line says
 /// how many cases are left out.
 #[expect(clippy::print_stdout, reason = "tests tell what they leave out")]

@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
-use sqlx::{Connection, MySqlConnection};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 
+use super::environment::workspace_root;
 use super::ports::free_port;
 use super::process::ServerProcess;
 use super::running::{Home, Running};
@@ -86,6 +87,29 @@ impl MariaDb {
     /// When MariaDB is not installed or does not come up; with the end of its log.
     pub async fn start(directory: &Path) -> anyhow::Result<Self> {
         MariaDbHome::prepare(directory).await?.start().await
+    }
+
+    /// Runs `init.sql`, as an operator would, and makes auth's own login `auth_user` with the rights `init.sql` asks for.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses.
+    pub async fn prepare_accounts(&self, password: &str) -> anyhow::Result<()> {
+        let path = workspace_root().join("init.sql");
+        let script = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let login = format!(
+            "CREATE USER auth_user@'127.0.0.1' IDENTIFIED BY '{password}';
+             GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON auth.* TO auth_user@'127.0.0.1';"
+        );
+        let mut connection = MySqlConnection::connect(&self.url()).await?;
+        for sql in [script, login] {
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut connection)
+                .await
+                .context("cannot prepare the database of accounts")?;
+        }
+        connection.close().await?;
+        Ok(())
     }
 }
 

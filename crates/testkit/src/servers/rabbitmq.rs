@@ -14,6 +14,7 @@ use super::process::ServerProcess;
 use super::random::random_hexadecimal;
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 const USER: &str = "mp3";
 const START_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -232,6 +233,46 @@ impl RabbitMq {
         self.stop().await?;
         self.port_mapper = self.home.launch_port_mapper()?;
         self.process = self.home.launch().await?;
+        Ok(())
+    }
+
+    /// Kills the broker and starts it again as if its disk were new: everything it held is gone.
+    ///
+    /// # Errors
+    ///
+    /// When its data cannot be removed, or it does not come up.
+    pub async fn restart_empty(&mut self) -> anyhow::Result<()> {
+        self.kill();
+        std::fs::remove_dir_all(self.home.path("data"))?;
+        self.restart().await
+    }
+
+    /// Runs `rabbitmqctl` with these arguments, for example `set_vm_memory_high_watermark 0`.
+    ///
+    /// # Errors
+    ///
+    /// When it fails; with what it said.
+    pub async fn control(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = Command::new(CONTROL);
+        self.home.configure(&mut command);
+        // Only for a server's own machine: a tool that took the node's ports for itself could not reach it.
+        command
+            .env_remove("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS")
+            .env_remove("RABBITMQ_DIST_PORT");
+        let output = tokio::process::Command::from(command)
+            .args(["--longnames", "--quiet"])
+            .args(arguments)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("cannot run rabbitmqctl")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "rabbitmqctl {}: {}{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     }
 }

@@ -8,10 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
-use testkit::servers::{
-    MariaDb, MongoDb, RabbitMq, ServerProcess, free_port, free_ports, random_hexadecimal, workspace_root,
-};
+use testkit::servers::{MariaDb, MongoDb, RabbitMq, ServerProcess, free_port, free_ports, random_hexadecimal};
 use tokio::net::TcpStream;
 
 use crate::record::{Process, Record};
@@ -91,7 +88,7 @@ async fn start(directory: &Path) -> anyhow::Result<Record> {
     }
 
     let mysql_password = random_hexadecimal()?;
-    prepare_database(&mariadb.url(), &mysql_password).await?;
+    mariadb.prepare_accounts(&mysql_password).await?;
 
     let [auth_port] = free_ports()?;
     let surroundings = Surroundings {
@@ -163,25 +160,6 @@ async fn start_mail_sink(directory: &Path) -> anyhow::Result<(ServerProcess, u16
         })
         .await?;
     Ok((process, port))
-}
-
-/// Runs `init.sql`, as an operator would, and makes the service's own login with the rights `init.sql` asks for.
-async fn prepare_database(url: &str, password: &str) -> anyhow::Result<()> {
-    let path = workspace_root().join("init.sql");
-    let script = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let login = format!(
-        "CREATE USER auth_user@'127.0.0.1' IDENTIFIED BY '{password}';
-         GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON auth.* TO auth_user@'127.0.0.1';"
-    );
-    let mut connection = MySqlConnection::connect(url).await?;
-    for sql in [script, login] {
-        sqlx::raw_sql(AssertSqlSafe(sql))
-            .execute(&mut connection)
-            .await
-            .context("cannot prepare the database of accounts")?;
-    }
-    connection.close().await?;
-    Ok(())
 }
 
 /// 8080 when nobody has it, else the next free one.

@@ -1,0 +1,109 @@
+//! Doing a fault, and undoing it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use testkit::servers::Signal;
+use tokio::time::sleep;
+
+use crate::fleet::Fleet;
+use crate::plan::{Act, Fault, INSTANCES};
+use crate::proxy::Weather;
+use crate::sink::Mood;
+
+/// How long a server stays away that was killed.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// Injects a fault and returns when it is over and healed.
+///
+/// # Errors
+/// It could not be injected, or not be healed. A fault that could not be injected does not count.
+pub(crate) async fn inject(fleet: &Fleet, fault: &Fault) -> anyhow::Result<()> {
+    let Fault { act, lasts, .. } = *fault;
+    match act {
+        Act::Kill(service) => fleet.instance(service).kill().await,
+        Act::Roll(name) => {
+            for service in INSTANCES.into_iter().filter(|service| service.0 == name) {
+                fleet.instance(service).roll().await?;
+                // The next one goes when this one had time to come, as a rolling update waits for it to be ready.
+                sleep(AWAY).await;
+            }
+        }
+        Act::Freeze(service) => {
+            let instance = fleet.instance(service);
+            instance.signal(Signal::STOP).await;
+            sleep(lasts).await;
+            instance.signal(Signal::CONT).await;
+        }
+        Act::KillBroker => {
+            let mut broker = fleet.rabbitmq.lock().await;
+            broker.kill();
+            broker.restart().await?;
+        }
+        Act::RestartBroker => fleet.rabbitmq.lock().await.restart().await?,
+        Act::WipeBroker => fleet.rabbitmq.lock().await.restart_empty().await?,
+        Act::Alarm { disk } => {
+            let broker = fleet.rabbitmq.lock().await;
+            let (alarm, calm): (&[&str], &[&str]) = if disk {
+                (&["set_disk_free_limit", "100000GB"], &["set_disk_free_limit", "50MB"])
+            } else {
+                (
+                    &["set_vm_memory_high_watermark", "0"],
+                    &["set_vm_memory_high_watermark", "0.4"],
+                )
+            };
+            broker.control(alarm).await?;
+            sleep(lasts).await;
+            broker.control(calm).await?;
+        }
+        Act::KillMongo => {
+            let mut mongodb = fleet.mongodb.lock().await;
+            mongodb.kill();
+            sleep(AWAY).await;
+            mongodb.restart().await?;
+        }
+        Act::FreezeMongo => {
+            let mongodb = fleet.mongodb.lock().await;
+            mongodb.process().signal(Signal::STOP);
+            sleep(lasts).await;
+            mongodb.process().signal(Signal::CONT);
+        }
+        Act::KillAccounts => {
+            let mut mariadb = fleet.mariadb.lock().await;
+            mariadb.kill();
+            sleep(lasts).await;
+            mariadb.restart().await?;
+        }
+        Act::FreezeAccounts => {
+            let mariadb = fleet.mariadb.lock().await;
+            mariadb.process().signal(Signal::STOP);
+            sleep(lasts).await;
+            mariadb.process().signal(Signal::CONT);
+        }
+        Act::Line(service, server, weather) => {
+            let line = fleet.instance(service).line(server).context("no such line")?;
+            line.set(weather);
+            sleep(lasts).await;
+            line.set(Weather::Calm);
+        }
+        Act::Mail(mood) => {
+            fleet.sink.set(mood);
+            sleep(lasts).await;
+            fleet.sink.set(Mood::Kind);
+        }
+        // The broker must be there for these.
+        Act::CloseConnections => {
+            let _there = fleet.rabbitmq.lock().await;
+            fleet.rabbitmq_management.close_connections().await?;
+        }
+        Act::DeleteQueue(name) => {
+            let _there = fleet.rabbitmq.lock().await;
+            fleet.rabbitmq_management.delete_queue(name).await?;
+        }
+        Act::Garbage(name) => {
+            let _there = fleet.rabbitmq.lock().await;
+            fleet.rabbitmq_management.publish(name, "this is no message").await?;
+        }
+    }
+    Ok(())
+}

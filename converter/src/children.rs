@@ -50,7 +50,7 @@ impl Children {
         }
     }
 
-    /// A child to convert with, and has the next one started. Blocks only when none is waiting.
+    /// A child to convert with, and has the next one started. Where none is waiting, it is one that still gets ready.
     ///
     /// # Errors
     /// None is waiting, and none can be started.
@@ -62,7 +62,7 @@ impl Children {
         self.start_another();
         match waiting {
             Some(child) => Ok(child),
-            None => self.start(),
+            None => Child::start(&self.0.program),
         }
     }
 

@@ -53,6 +53,7 @@ pub struct ConvertHandler {
 enum Stop {
     Verdict(Verdict),
     Trouble(domain::Source),
+    CannotCopy,
     Cancelled,
 }
 
@@ -66,6 +67,7 @@ impl From<ConvertError> for Stop {
     fn from(error: ConvertError) -> Self {
         match error {
             ConvertError::Verdict(verdict) => Self::Verdict(verdict),
+            ConvertError::CannotCopy => Self::CannotCopy,
             ConvertError::Cancelled => Self::Cancelled,
             trouble => Self::Trouble(trouble.into()),
         }
@@ -92,6 +94,27 @@ impl ConvertHandler {
     }
 
     async fn convert(&self, job: &Job, mp3_fid: Fid, context: &Context) -> Result<Mp3, Stop> {
+        let mut settings = media::Settings {
+            threads: Some(self.threads),
+            ..media_settings(&job.options, job.filename.clone())
+        };
+        match self.convert_with(settings.clone(), job, mp3_fid, context).await {
+            Err(Stop::CannotCopy) => {
+                tracing::info!("the MP3 in the video changes on the way, and is encoded anew");
+                settings.always_encode = true;
+                self.convert_with(settings, job, mp3_fid, context).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn convert_with(
+        &self,
+        settings: media::Settings,
+        job: &Job,
+        mp3_fid: Fid,
+        context: &Context,
+    ) -> Result<Mp3, Stop> {
         let video = self
             .blobs
             .stat(Bucket::Videos, job.id)
@@ -104,18 +127,16 @@ impl ConvertHandler {
             filename: job.mp3_filename(),
         };
         let mut writer = self.blobs.put(Bucket::Mp3s, mp3).await?;
-        let settings = media::Settings {
-            threads: Some(self.threads),
-            ..media_settings(&job.options, job.filename.clone())
-        };
-        let conversion = bridge::start(
-            self.children.clone(),
-            Arc::clone(&self.blobs),
-            &video,
-            settings,
-            context.cancelled(),
-        );
-        match pump(conversion, &mut *writer, context).await {
+        // However this ends, the conversion does not outlive it.
+        let over = context.cancelled().child_token();
+        let _ended = over.clone().drop_guard();
+        let conversion = bridge::start(self.children.clone(), Arc::clone(&self.blobs), &video, settings, over);
+        // A write that is left in the middle spoils the writer, which is only aborted then.
+        let pumped = context
+            .cancelled()
+            .run_until_cancelled(pump(conversion, &mut *writer, context))
+            .await;
+        match pumped.unwrap_or(Err(Stop::Cancelled)) {
             Ok(converted) => {
                 let blob = writer
                     .finish(Some(Head {
@@ -175,6 +196,7 @@ impl Handler for ConvertHandler {
             Ok(mp3) => Outcome::Settle(Settlement::Converted(mp3)),
             Err(Stop::Verdict(verdict)) => Outcome::Settle(Settlement::Failed(reason(&verdict))),
             Err(Stop::Trouble(error)) => Outcome::Trouble(error),
+            Err(Stop::CannotCopy) => Outcome::Trouble("the engine copies what it was told to encode".into()),
             Err(Stop::Cancelled) => Outcome::Stopped,
         }
     }
@@ -208,7 +230,6 @@ async fn pump(
 ) -> Result<media::Converted, Stop> {
     while let Some(bytes) = conversion.mp3.recv().await {
         context.progress(conversion.progress());
-        // Dropping the receiver by returning makes the thread's next write fail, which ends it.
         writer.write(bytes).await?;
     }
     conversion

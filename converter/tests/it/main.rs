@@ -4,6 +4,7 @@
 
 mod children;
 mod reading;
+mod store;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use futures_util::TryStreamExt as _;
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
 use testkit::{HANG, media, until};
+use tokio_util::sync::CancellationToken;
 
 struct Bench {
     scratch: tempfile::TempDir,
@@ -268,6 +270,43 @@ async fn a_video_that_is_not_in_the_store_is_our_trouble() {
     })
     .await;
     bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mp3_that_changes_its_kind_on_the_way_is_whole() {
+    let bench = Bench::new();
+    let folder = bench.scratch.path();
+    let sound = "-f lavfi -i sine=duration=4 -write_xing 0 -id3v2_version 0";
+    media::ffmpeg(&format!("{sound} -ac 2"), &folder.join("stereo.mp3"));
+    media::ffmpeg(&format!("{sound} -ac 1"), &folder.join("mono.mp3"));
+    let both = ["stereo.mp3", "mono.mp3"].map(|name| std::fs::read(folder.join(name)).unwrap());
+    let path = folder.join("both.mp3");
+    std::fs::write(&path, both.concat()).unwrap();
+    let id = bench.upload(&path, Options::default()).await;
+    bench.start(DeleteSource::Never);
+    let job = bench.ended(id).await;
+    assert_eq!(job.state, JobState::Done, "{:?}", job.reason);
+    let duration_ms = job.mp3.unwrap().duration_ms.unwrap();
+    assert!((7_900..8_300).contains(&duration_ms), "{duration_ms}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_given_back_even_while_the_store_hangs() {
+    let mut bench = Bench::new();
+    // Long enough for more than what may wait for the store, so that the conversion's thread waits too.
+    let path = bench.scratch.path().join("long.wav");
+    media::ffmpeg("-f lavfi -i sine=duration=600", &path);
+    let id = bench.upload(&path, Options::default()).await;
+    let begun = CancellationToken::new();
+    let mut store = store::Watched::over(bench.blobs);
+    store.hangs = Some(begun.clone());
+    bench.blobs = Arc::new(store);
+    bench.start(DeleteSource::Never);
+    begun.cancelled().await;
+    bench.life.shut_down(std::time::Duration::ZERO).await;
+    let job = bench.jobs.get(id).await.unwrap().unwrap();
+    assert_eq!(job.state, JobState::Queued);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,81 +1,24 @@
 //! What a conversion asks of the store: hardly more than the sound.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use converter::DeleteSource;
-use domain::{Blob, BlobStore, BlobStream, BlobWriter, Bucket, Fid, JobState, NewBlob, Options, PortError};
-use futures_util::StreamExt as _;
+use domain::{JobState, Options};
 use testkit::media::ffmpeg;
 
 use crate::Bench;
+use crate::store::Watched;
 
 /// GridFS keeps files in pieces of this length, and a store reads whole pieces.
 const CHUNK_BYTES: u64 = 255 * 1024;
 
-/// A store that remembers what was read of videos: the bytes that went out, one range for each call.
-struct Remembering {
-    store: Arc<dyn BlobStore>,
-    read: Arc<Mutex<Vec<Range<u64>>>>,
-}
-
-#[async_trait]
-impl BlobStore for Remembering {
-    async fn put(&self, bucket: Bucket, blob: NewBlob) -> Result<Box<dyn BlobWriter>, PortError> {
-        self.store.put(bucket, blob).await
-    }
-
-    async fn stat(&self, bucket: Bucket, id: Fid) -> Result<Option<Blob>, PortError> {
-        self.store.stat(bucket, id).await
-    }
-
-    async fn read(&self, bucket: Bucket, id: Fid, range: Range<u64>) -> Result<Option<BlobStream>, PortError> {
-        let number = {
-            let mut read = self.read.lock().unwrap();
-            read.push(range.start..range.start);
-            read.len() - 1
-        };
-        let read = Arc::clone(&self.read);
-        let stream = self.store.read(bucket, id, range).await?;
-        Ok(stream.map(|stream| -> BlobStream {
-            Box::pin(stream.inspect(move |piece| {
-                if let Ok(bytes) = piece {
-                    read.lock().unwrap()[number].end += bytes.len() as u64;
-                }
-            }))
-        }))
-    }
-
-    async fn delete(&self, bucket: Bucket, id: Fid) -> Result<(), PortError> {
-        self.store.delete(bucket, id).await
-    }
-
-    async fn list_ours(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Blob>, PortError> {
-        self.store.list_ours(bucket, after, limit).await
-    }
-
-    async fn count(&self, bucket: Bucket) -> Result<u64, PortError> {
-        self.store.count(bucket).await
-    }
-
-    async fn list_unfinished(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Fid>, PortError> {
-        self.store.list_unfinished(bucket, after, limit).await
-    }
-
-    async fn ping(&self) -> Result<(), PortError> {
-        self.store.ping().await
-    }
-}
-
 /// Converts a video of 30 Mbit/s, made by `ffmpeg` with these last arguments; gives its length and what was read of it.
 async fn read_of(name: &str, arguments: &str) -> (u64, Vec<Range<u64>>) {
     let mut bench = Bench::new();
-    let read = Arc::default();
-    bench.blobs = Arc::new(Remembering {
-        store: bench.blobs,
-        read: Arc::clone(&read),
-    });
+    let store = Watched::over(bench.blobs);
+    let read = Arc::clone(&store.read);
+    bench.blobs = Arc::new(store);
     let path = bench.scratch.path().join(name);
     ffmpeg(
         &format!(

@@ -11,7 +11,7 @@ use ffmpeg_next::packet::side_data;
 
 use crate::frame::{Frame, Header};
 use crate::head::{DECODER_DELAY_SAMPLES, Head, MOST_DELAY_SAMPLES, Trim, read_head};
-use crate::input::Input;
+use crate::input::{ALMOST_NOTHING, Input};
 use crate::output::{Output, duration_of};
 use crate::splitter::Splitter;
 use crate::watch::Watch;
@@ -22,6 +22,9 @@ const LOOK_AHEAD_PACKETS: usize = 32;
 
 /// How much MP3 is collected before it is written.
 const WRITE_BYTES: usize = 32 * 1024;
+
+/// What a head can tell the decoder to cut off at the end, apart from the decoder's own delay.
+const MOST_DISCARD_SAMPLES: u64 = MOST_DELAY_SAMPLES - DECODER_DELAY_SAMPLES;
 
 /// An MP3 in the source, which can be copied.
 pub(crate) struct Found {
@@ -100,8 +103,8 @@ fn trims(packet: &Packet) -> Option<(u64, u64)> {
 /// Copies the MP3 that was found in `input`, from where to where `settings` say.
 ///
 /// # Errors
-/// It becomes too long or too large; it begins behind its end; the source cannot be read, the sink does not take it, or a
-/// cancel.
+/// It becomes too long or too large; it begins behind its end; it turns out to be of several kinds
+/// ([`ConvertError::CannotCopy`]); the source cannot be read, the sink does not take it, or a cancel.
 pub(crate) fn copy(
     mut input: Input,
     found: Found,
@@ -122,6 +125,9 @@ pub(crate) fn copy(
             if copying.index > 0 || read_head(frame).is_none() {
                 copying.push(frame)?;
             }
+        }
+        if splitter.other_kind > ALMOST_NOTHING {
+            return Err(ConvertError::CannotCopy);
         }
         let position = copying.position();
         if position > settings.limits.duration {
@@ -249,7 +255,10 @@ impl<'a> Copying<'a> {
 
     /// Ends the MP3. Of the source's last frame, the decoder is to drop the last `discard` samples.
     fn finish(mut self, discard: u64, settings: &Settings) -> Result<Converted, ConvertError> {
-        let end = self.end().saturating_sub(discard).min(self.to);
+        let end = self
+            .end()
+            .saturating_sub(discard.min(MOST_DISCARD_SAMPLES))
+            .min(self.to);
         if end <= self.from {
             let verdict = match settings.start {
                 Some(start) => Verdict::NothingThere { start },

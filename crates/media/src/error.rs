@@ -19,6 +19,10 @@ pub enum ConvertError {
     /// The source is a stream, and this file can only be read with seeking: store it first, then convert that.
     #[error("this file cannot be converted while it streams: its index is at the end")]
     NeedsSeeking,
+    /// The MP3 in the source changes its sample rate or its channels on the way, which was found only after part of it had
+    /// been copied: try again with [`Settings::always_encode`](crate::Settings::always_encode).
+    #[error("the MP3 in this file changes on the way, and has to be encoded anew")]
+    CannotCopy,
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

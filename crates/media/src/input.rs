@@ -28,7 +28,7 @@ pub(crate) const BELIEVED_PROBE_SCORE: i32 = 26;
 const ERRORS_PER_PACKET: u32 = 64;
 
 /// Less audio than this, from a file that also has errors, counts as nothing.
-const ALMOST_NOTHING: Duration = Duration::from_millis(50);
+pub(crate) const ALMOST_NOTHING: Duration = Duration::from_millis(50);
 
 /// What libav is told. It ignores a misspelt name without a word; the tests below prove that each is in force.
 pub(crate) const OPTIONS: [(&str, &str); 4] = [
@@ -106,6 +106,7 @@ impl Input {
         let mut demuxer = match opened {
             Ok(demuxer) => demuxer,
             Err(error) => {
+                enough_memory(error)?;
                 tracing::debug!(%error, "the source does not open");
                 return Err(match allowed::begins_like_media(&start) {
                     true if !seekable && allowed::is_mov(&start) => ConvertError::NeedsSeeking,
@@ -276,7 +277,8 @@ impl Input {
                     self.feed()?;
                     errors_in_row = 0;
                 }
-                Err(_) => {
+                Err(error) => {
+                    enough_memory(error)?;
                     self.errors += 1;
                     errors_in_row += 1;
                     if errors_in_row > ERRORS_PER_PACKET {
@@ -290,7 +292,8 @@ impl Input {
     /// Gives the decoder the next packet, or tells it that there are no more.
     fn feed(&mut self) -> Result<(), ConvertError> {
         if let Some(packet) = self.next_packet()? {
-            if self.decoder.send_packet(&packet).is_err() {
+            if let Err(error) = self.decoder.send_packet(&packet) {
+                enough_memory(error)?;
                 self.errors += 1;
             }
             return Ok(());
@@ -353,6 +356,7 @@ impl Input {
                     errno: ff::error::EAGAIN,
                 }) => {}
                 Err(error) => {
+                    enough_memory(error)?;
                     if error != ff::Error::Eof {
                         self.errors += 1;
                         tracing::debug!(%error, "the container ends early");
@@ -399,6 +403,18 @@ pub(crate) fn open_demuxer(
     raw::open(io, &name, options.iter().collect())
 }
 
+/// Fails where libav wanted memory: what it then leaves out is neither damaged nor the end.
+fn enough_memory(error: ff::Error) -> Result<(), ConvertError> {
+    let want_of_memory = ff::Error::Other {
+        errno: ff::error::ENOMEM,
+    };
+    if error == want_of_memory {
+        Err(ConvertError::internal("reading and decoding", error))
+    } else {
+        Ok(())
+    }
+}
+
 fn declared_duration(demuxer: &ff::format::context::Input, stream: &Stream<'_>) -> Option<Duration> {
     let time_base = stream.time_base();
     let in_microseconds = |count: i64, numerator: i32, denominator: i32| {
@@ -428,7 +444,7 @@ fn open_decoder(stream: &Stream<'_>) -> Result<ff::decoder::Audio, ConvertError>
     let opened = decoder.open_as(codec).and_then(|opened| opened.audio());
     opened.map_err(|error| {
         tracing::debug!(%error, codec = codec.name(), "the decoder does not open");
-        Verdict::Damaged.into()
+        enough_memory(error).err().unwrap_or_else(|| Verdict::Damaged.into())
     })
 }
 

@@ -50,6 +50,8 @@ pub struct Settings {
     /// How the MP3 spends its bits. None is V2, or, where the source's audio is an MP3 already and nothing else is asked
     /// of the sound (`quality`, `channels`, `sample_rate_hz`), that very MP3.
     pub rate: Option<Rate>,
+    /// Encodes even what is an MP3 already.
+    pub always_encode: bool,
     /// LAME's effort, 0 (slowest, best) to 9. None leaves it to LAME.
     pub quality: Option<u8>,
     /// 1 (mono) or 2 (stereo). None keeps mono, and mixes everything above stereo down to it.
@@ -83,7 +85,8 @@ pub struct Limits {
     pub channels: u32,
     /// Length of the MP3. 2 GiB: more than 12 hours at 320 kbit/s.
     pub output_bytes: u64,
-    /// Time one conversion may take, reading included. 4 hours: 10 GiB from a store that gives 1 MB/s.
+    /// Time one conversion may take. 4 hours: 10 GiB from a store that gives 1 MB/s. In a child, time in which only the
+    /// source or the sink were at work is no fault of the media, and ends in trouble instead of the verdict.
     pub time: Duration,
 }
 
@@ -125,7 +128,11 @@ impl Settings {
 
     /// Whether an MP3 inside the source may stay as it is.
     pub(crate) fn allow_copy(&self) -> bool {
-        self.rate.is_none() && self.quality.is_none() && self.channels.is_none() && self.sample_rate_hz.is_none()
+        !self.always_encode
+            && self.rate.is_none()
+            && self.quality.is_none()
+            && self.channels.is_none()
+            && self.sample_rate_hz.is_none()
     }
 
     /// The extension of the file name, where it can be nothing but an extension.

@@ -1,6 +1,9 @@
 //! The frames of one MP3 in pieces of bytes, without what lies between them.
 
+use std::time::Duration;
+
 use crate::frame::Header;
+use crate::output::duration_of;
 
 /// Cuts bytes into frames of one kind: that of the first.
 #[derive(Debug, Default)]
@@ -13,6 +16,8 @@ pub(crate) struct Splitter {
     is_in_step: bool,
     /// How many times bytes were left out.
     pub(crate) left_out: u64,
+    /// How long those of what was left out play that are frames too, of another kind.
+    pub(crate) other_kind: Duration,
 }
 
 impl Splitter {
@@ -26,35 +31,36 @@ impl Splitter {
     /// The next whole frame, if there is one in what was pushed.
     pub(crate) fn next_frame(&mut self) -> Option<&[u8]> {
         while let Some(candidate) = self.bytes.get(self.at..).filter(|rest| rest.len() >= Header::BYTES) {
-            let header = Header::at_start(candidate).filter(|header| self.is_right_kind(*header));
-            if let Some(header) = header {
-                // In the middle of other bytes, one header is easily mistaken: another one must follow, or nothing at all.
+            let mut wrong_bytes = 1;
+            if let Some(header) = Header::at_start(candidate) {
+                let is_right_kind = self.kind.is_none_or(|kind| header.is_like(kind));
+                let is_expected = self.is_in_step && is_right_kind;
+                // Elsewhere, one header is easily mistaken: another one must follow, or nothing at all.
                 let behind = candidate.get(header.frame_bytes()..)?;
-                if !self.is_in_step && (1..Header::BYTES).contains(&behind.len()) {
+                if !is_expected && (1..Header::BYTES).contains(&behind.len()) {
                     return None;
                 }
-                let confirmed = self.is_in_step
-                    || behind.is_empty()
-                    || Header::at_start(behind).is_some_and(|next| next.is_like(header));
-                if confirmed {
-                    self.kind.get_or_insert(header);
+                let is_followed = || Header::at_start(behind).is_some_and(|next| next.is_like(header));
+                let is_confirmed = is_expected || behind.is_empty() || is_followed();
+                if is_confirmed && is_right_kind {
+                    self.kind = Some(header);
                     self.is_in_step = true;
                     let from = self.at;
                     self.at += header.frame_bytes();
                     return self.bytes.get(from..self.at);
+                }
+                if is_confirmed {
+                    wrong_bytes = header.frame_bytes();
+                    self.other_kind += duration_of(header.samples(), header.sample_rate_hz());
                 }
             }
             if self.is_in_step || self.kind.is_none() && self.left_out == 0 {
                 self.left_out += 1;
             }
             self.is_in_step = false;
-            self.at += 1;
+            self.at += wrong_bytes;
         }
         None
-    }
-
-    fn is_right_kind(&self, header: Header) -> bool {
-        self.kind.is_none_or(|kind| header.is_like(kind))
     }
 }
 
@@ -115,8 +121,28 @@ mod tests {
     fn frames_of_another_kind_are_left_out() {
         let mut mono = frame(9);
         mono[3] = 0xc0;
-        let bytes = [frame(1), mono.clone(), mono, frame(2), frame(3)].concat();
-        assert!(split(&bytes, 384) == (vec![frame(1), frame(2), frame(3)], 1));
+        let bytes = [frame(1), frame(4), mono.clone(), mono.clone(), mono, frame(2), frame(3)].concat();
+        for piece in [100, 384, 5000] {
+            assert!(
+                split(&bytes, piece) == ([1, 4, 2, 3].map(frame).to_vec(), 1),
+                "pieces of {piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn how_long_frames_of_another_kind_play_is_told() {
+        let mut mono = frame(9);
+        mono[3] = 0xc0;
+        let bytes = [frame(1), mono.repeat(10), frame(2), vec![0x55; 384], frame(3)].concat();
+        let mut splitter = Splitter::default();
+        for piece in bytes.chunks(384) {
+            splitter.push(piece);
+            while splitter.next_frame().is_some() {}
+        }
+        // 24 ms each; the last one may not be believed, for want of one like it behind.
+        let ten = Duration::from_millis(240);
+        assert!((ten - Duration::from_millis(24)..=ten).contains(&splitter.other_kind));
     }
 
     #[test]

@@ -110,10 +110,15 @@ impl ConvertCommand {
     /// # Errors
     /// See [`ConvertCommandError`]; OUT is untouched then.
     pub fn run(&self) -> Result<(), ConvertCommandError> {
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         // First of all, so that it gets ready meanwhile.
-        let child = Child::start(&Program::this()).map_err(ConvertCommandError::Child)?;
-        let source = self.open()?;
+        let child = start_child()?;
+        let input_error = |source| ConvertCommandError::Input {
+            path: self.input.display().to_string(),
+            source,
+        };
+        let input = self.open().map_err(input_error)?;
+        let source = || input.try_clone().map(Source::seekable).map_err(input_error);
         let output_error = |source| ConvertCommandError::Output {
             path: self.output.display().to_string(),
             source,
@@ -127,13 +132,16 @@ impl ConvertCommand {
             moving_bar.set_position(permille(progress.share()));
             ControlFlow::Continue(())
         };
-        let converted = child.convert(source, sink.as_file_mut(), &settings, watch);
+        let mut converted = child.convert(source()?, sink.as_file_mut(), &settings, watch.clone());
+        if matches!(converted, Err(ConvertError::CannotCopy)) {
+            settings.always_encode = true;
+            let file = sink.as_file_mut();
+            file.set_len(0).and_then(|()| file.rewind()).map_err(output_error)?;
+            converted = start_child()?.convert(source()?, file, &settings, watch);
+        }
         let converted = converted.map_err(|error| match error {
             ConvertError::Verdict(verdict) => ConvertCommandError::Verdict(verdict),
-            ConvertError::Read(source) => ConvertCommandError::Input {
-                path: self.input.display().to_string(),
-                source,
-            },
+            ConvertError::Read(source) => input_error(source),
             ConvertError::Write(source) => output_error(source),
             other => ConvertCommandError::Engine(other),
         })?;
@@ -177,24 +185,24 @@ impl ConvertCommand {
     }
 
     /// The input as something that can seek: containers keep their index at either end, so a pipe is spooled.
-    fn open(&self) -> Result<Source, ConvertCommandError> {
-        let error = |source| ConvertCommandError::Input {
-            path: self.input.display().to_string(),
-            source,
-        };
+    fn open(&self) -> io::Result<File> {
         if is_dash(&self.input) {
-            return spooled(&mut io::stdin().lock()).map(Source::seekable).map_err(error);
+            return spooled(&mut io::stdin().lock());
         }
-        let mut file = File::open(&self.input).map_err(error)?;
-        let kind = file.metadata().map_err(error)?.file_type();
+        let mut file = File::open(&self.input)?;
+        let kind = file.metadata()?.file_type();
         if kind.is_dir() {
-            return Err(error(io::Error::from(io::ErrorKind::IsADirectory)));
+            return Err(io::ErrorKind::IsADirectory.into());
         }
         if kind.is_fifo() {
-            return spooled(&mut file).map(Source::seekable).map_err(error);
+            return spooled(&mut file);
         }
-        Ok(Source::seekable(file))
+        Ok(file)
     }
+}
+
+fn start_child() -> Result<Child, ConvertCommandError> {
+    Child::start(&Program::this()).map_err(ConvertCommandError::Child)
 }
 
 #[expect(clippy::print_stderr, reason = "what --report is for")]

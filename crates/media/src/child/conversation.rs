@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::limits::{Allowance, Clock};
 use super::protocol::{self, End, HEADER_BYTES, Job, Kind, Position, Ranges};
@@ -11,6 +11,15 @@ use crate::{ConvertError, Converted, Limits, Progress, Settings, Source, Verdict
 
 /// How often cancel and time are looked at while the child says nothing.
 pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// How often the child's threads are counted.
+const COUNT: Duration = Duration::from_secs(1);
+
+/// How many bytes the child may ask for, in times the source's length and beside that: an engine reads hardly one of them
+/// twice. A question for less than a page counts as one.
+const MOST_TIMES: u64 = 4;
+const MOST_BESIDE_BYTES: u64 = 64 * 1024 * 1024;
+const PAGE_BYTES: u64 = 4096;
 
 /// Why a conversation ended without a result.
 pub(super) enum Broken {
@@ -41,7 +50,11 @@ pub(super) struct Conversation<'a, P> {
     start: Duration,
     callback: P,
     progress: Progress,
+    /// What the child asked for so far, in bytes.
+    asked_bytes: u64,
     clock: Clock,
+    allowance: Allowance,
+    counted: Instant,
     /// A frame on its way, in or out.
     frame: Vec<u8>,
 }
@@ -56,6 +69,7 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
         mut source: Source,
         sink: &'a mut dyn Write,
         settings: &Settings,
+        allowance: Allowance,
         callback: P,
     ) -> io::Result<Self> {
         let limits = settings.limits;
@@ -73,7 +87,10 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
                 source_bytes,
                 ..Progress::default()
             },
+            asked_bytes: 0,
             clock: Clock::new(limits, source_bytes.unwrap_or(0)),
+            allowance,
+            counted: Instant::now(),
             frame: Vec::new(),
         })
     }
@@ -84,9 +101,8 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
     }
 
     /// Gives the child its job and serves it to the end.
-    pub(super) fn run(mut self, settings: Settings, mut allowance: Allowance) -> Result<Converted, Broken> {
-        let mut allow = |work| allowance.work(work).map_err(|error| known("limiting the child", error));
-        allow(self.allowed())?;
+    pub(super) fn run(mut self, settings: Settings) -> Result<Converted, Broken> {
+        self.allow()?;
         let job = Job {
             settings,
             source_bytes: self.progress.source_bytes,
@@ -116,12 +132,20 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
                     }
                     self.progress.position = position.position;
                     self.progress.duration = position.duration;
-                    allow(self.allowed())?;
+                    self.allow()?;
                 }
                 Kind::End => return self.end(),
                 Kind::Ready | Kind::Job | Kind::Data => return Err(Broken::Nonsense("a frame out of its turn")),
             }
         }
+    }
+
+    /// Gives the child the processor time that belongs to what is known now.
+    fn allow(&mut self) -> Result<(), Broken> {
+        let allowed = self.allowed();
+        self.allowance
+            .work(allowed)
+            .map_err(|error| known("limiting the child", error))
     }
 
     fn gone(&self) -> Broken {
@@ -141,10 +165,13 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
         if (self.callback)(self.progress).is_break() {
             return Err(Broken::Known(ConvertError::Cancelled));
         }
-        match self.clock.verdict(self.audio()) {
-            Some(verdict) => Err(verdict.into()),
-            None => Ok(()),
+        if self.counted.elapsed() >= COUNT {
+            self.counted = Instant::now();
+            if !self.allowance.is_kept() {
+                return Err(Broken::Nonsense("more threads than a conversion needs"));
+            }
         }
+        self.clock.check(self.audio()).map_err(Broken::Known)
     }
 
     /// Waits for the next frame; its payload is then `self.frame`.
@@ -198,6 +225,17 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
         let outside = |source_bytes| ranges.0.last().is_some_and(|last| last.end > source_bytes);
         if self.progress.source_bytes.is_some_and(outside) {
             return Err(Broken::Nonsense("a range outside the file"));
+        }
+        let asked = ranges.0.iter().map(|range| (range.end - range.start).max(PAGE_BYTES));
+        self.asked_bytes += asked.sum::<u64>();
+        let is_too_much = |source_bytes: u64| {
+            self.asked_bytes
+                > source_bytes
+                    .saturating_mul(MOST_TIMES)
+                    .saturating_add(MOST_BESIDE_BYTES)
+        };
+        if self.progress.source_bytes.is_some_and(is_too_much) {
+            return Err(Broken::Nonsense("the file again and again"));
         }
         let mut frame = std::mem::take(&mut self.frame);
         frame.clear();
@@ -270,6 +308,7 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
             }
             End::Verdict(verdict) => Err(presentable(verdict).into()),
             End::NeedsSeeking => Err(Broken::Known(ConvertError::NeedsSeeking)),
+            End::CannotCopy => Err(Broken::Known(ConvertError::CannotCopy)),
             End::Failed(what) => Err(known("converting in the child", protocol::text(what))),
             End::Crashed(what) => {
                 tracing::warn!(what = protocol::text(what), "the conversion broke inside the child");

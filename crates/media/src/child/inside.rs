@@ -53,12 +53,16 @@ fn convert(line: &Line, job: Job) -> End {
         line: line.clone(),
         piece: Vec::with_capacity(MP3_BYTES),
     };
-    let outcome = crate::convert(source, &mut sink, &job.settings, tell(line.clone()));
+    let mut settings = job.settings;
+    // The parent's clock counts, which knows what the source and the sink took.
+    settings.limits.time = Duration::MAX;
+    let outcome = crate::convert(source, &mut sink, &settings, tell(line.clone()));
     let outcome = outcome.and_then(|converted| sink.flush().map(|()| converted).map_err(ConvertError::Write));
     match outcome {
         Ok(converted) => End::Converted(converted),
         Err(ConvertError::Verdict(verdict)) => End::Verdict(verdict),
         Err(ConvertError::NeedsSeeking) => End::NeedsSeeking,
+        Err(ConvertError::CannotCopy) => End::CannotCopy,
         Err(error) if is_out_of_memory(&error) => End::Crashed("out of the memory it may have".to_owned()),
         Err(error) => End::Failed(chain(&error)),
     }

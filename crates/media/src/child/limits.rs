@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::{Limits, Verdict};
+use crate::{ConvertError, Limits, Verdict};
 
 /// What every conversion may take, before the file has told anything.
 const OPENING: Duration = Duration::from_secs(60);
@@ -70,19 +70,23 @@ impl Clock {
         (OPENING + audio / SLOWEST_SPEED + for_bytes).min(self.limits.time)
     }
 
-    /// Whether it takes too long.
-    pub(super) fn verdict(&self, audio: Duration) -> Option<Verdict> {
+    /// Fails when it takes too long.
+    ///
+    /// # Errors
+    /// The verdict, or trouble where the source and the sink took the time.
+    pub(super) fn check(&self, audio: Duration) -> Result<(), ConvertError> {
         let allowed = self.allowed(audio);
-        let limit = if self.started.elapsed() > self.limits.time {
-            self.limits.time
-        } else if self.worked > allowed {
+        let limit = if self.worked > allowed {
             allowed
         } else if self.worked - self.heard > SILENCE {
             SILENCE
+        } else if self.started.elapsed() > self.limits.time {
+            let error = format!("they took longer than {} s", self.limits.time.as_secs());
+            return Err(ConvertError::internal("waiting for the source and the sink", error));
         } else {
-            return None;
+            return Ok(());
         };
-        Some(Verdict::TimeLimit { limit })
+        Err(Verdict::TimeLimit { limit }.into())
     }
 }
 
@@ -97,6 +101,8 @@ pub(super) struct Allowance {
 const DATA_BYTES: u64 = 448 * 1024 * 1024;
 /// Memory for each of these threads: stack, encoder, samples, and what the allocator keeps.
 const THREAD_DATA_BYTES: u64 = 24 * 1024 * 1024;
+/// How many threads it may have beside those that encode: the one that decodes, and some that have ended and are not yet gone.
+const OTHER_THREADS: u64 = 8;
 /// The step in which processor time is granted.
 const CPU_STEP_SECONDS: u64 = 30;
 
@@ -133,6 +139,13 @@ impl Allowance {
         Ok(())
     }
 
+    /// Whether it has no more threads than a conversion needs, as far as the system tells.
+    pub(super) fn is_kept(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.as_raw_nonzero()));
+        let most = self.threads.saturating_add(OTHER_THREADS);
+        tasks.map_or(true, |tasks| tasks.count() as u64 <= most)
+    }
+
     fn set(&self, resource: Resource, most: u64) -> io::Result<()> {
         // The child has this process's own upper limit, and only root could raise that.
         let maximum = getrlimit(resource).maximum;
@@ -163,11 +176,32 @@ mod tests {
     fn a_child_that_does_nothing_for_a_minute_is_given_up() {
         let mut clock = Clock::new(Limits::default(), 10 << 30);
         clock.worked = OPENING;
-        assert_eq!(clock.verdict(HOUR), None);
+        clock.check(HOUR).unwrap();
         clock.worked += Duration::from_secs(1);
-        assert_eq!(clock.verdict(HOUR), Some(Verdict::TimeLimit { limit: SILENCE }));
+        let expected = Verdict::TimeLimit { limit: SILENCE };
+        assert!(matches!(clock.check(HOUR), Err(ConvertError::Verdict(verdict)) if verdict == expected));
         clock.heard();
-        assert_eq!(clock.verdict(HOUR), None);
+        clock.check(HOUR).unwrap();
+    }
+
+    #[test]
+    fn time_that_the_child_did_not_have_is_not_held_against_the_file() {
+        let limits = Limits {
+            time: Duration::from_secs(10),
+            ..Limits::default()
+        };
+        let mut clock = Clock::new(limits, 0);
+        clock.check(HOUR).unwrap();
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(11)) else {
+            return;
+        };
+        clock.started = long_ago;
+        assert!(matches!(clock.check(HOUR), Err(ConvertError::Internal { .. })));
+        clock.worked = Duration::from_secs(11);
+        assert!(matches!(
+            clock.check(HOUR),
+            Err(ConvertError::Verdict(Verdict::TimeLimit { .. }))
+        ));
     }
 
     #[test]

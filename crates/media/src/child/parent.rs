@@ -11,6 +11,10 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use super::conversation::{Broken, Conversation, TICK};
 use super::limits::Allowance;
 use super::protocol::{self, HEADER_BYTES, Kind, Ready};
@@ -19,6 +23,8 @@ use crate::{ConvertError, Converted, Progress, Settings, Source, Verdict};
 
 /// How long a child may take to get ready, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a child may take to end when its socket is closed: the system closes it near the end of the end.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What a child executes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,22 +93,24 @@ impl Child {
     pub fn wait_until_ready(&mut self) -> io::Result<&[Layer]> {
         let missing = match self.missing.take() {
             Some(missing) => missing,
-            None => self.hear_ready()?,
+            None => self.hear_ready(&mut || true)?,
         };
         Ok(self.missing.insert(missing))
     }
 
-    fn hear_ready(&self) -> io::Result<Vec<Layer>> {
+    /// Asks `goes_on` ten times a second.
+    fn hear_ready(&self, goes_on: &mut dyn FnMut() -> bool) -> io::Result<Vec<Layer>> {
         let until = Instant::now() + PATIENCE;
+        let mut waits = || Instant::now() <= until && goes_on();
         let mut header = [0; HEADER_BYTES];
-        self.fill(&mut header, until)?;
+        self.fill(&mut header, &mut waits)?;
         let nonsense = || io::Error::new(ErrorKind::InvalidData, "the child is not of this program");
         let (kind, length) = protocol::parse_header(header).ok_or_else(nonsense)?;
         if kind != Kind::Ready {
             return Err(nonsense());
         }
         let mut payload = vec![0; length];
-        self.fill(&mut payload, until)?;
+        self.fill(&mut payload, &mut waits)?;
         let ready: Ready = protocol::decode(&payload).ok_or_else(nonsense)?;
         if ready.version != protocol::VERSION {
             return Err(nonsense());
@@ -138,23 +146,32 @@ impl Child {
         source: Source,
         sink: &mut dyn Write,
         settings: &Settings,
-        progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
+        mut progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
     ) -> Result<Converted, ConvertError> {
         settings.check()?;
-        self.wait_until_ready()
-            .map_err(|error| ConvertError::internal("starting the child", error))?;
+        if self.missing.is_none() {
+            let mut cancelled = false;
+            let ready = self.hear_ready(&mut || {
+                cancelled = progress(Progress::default()).is_break();
+                !cancelled
+            });
+            if cancelled {
+                return Err(ConvertError::Cancelled);
+            }
+            ready.map_err(|error| ConvertError::internal("starting the child", error))?;
+        }
         let threads = settings.threads.or_else(|| available_parallelism().ok());
         let threads = threads.unwrap_or(NonZeroUsize::MIN);
         let allowance = Allowance::for_job(self.process.id(), threads)
             .map_err(|error| ConvertError::internal("limiting the child", error))?;
-        let conversation =
-            Conversation::new(&self.socket, source, sink, settings, progress).map_err(ConvertError::Read)?;
+        let conversation = Conversation::new(&self.socket, source, sink, settings, allowance, progress);
+        let conversation = conversation.map_err(ConvertError::Read)?;
         // The child cannot see what its control group allows.
         let settings = Settings {
             threads: Some(threads),
             ..settings.clone()
         };
-        match conversation.run(settings, allowance) {
+        match conversation.run(settings) {
             Ok(converted) => Ok(converted),
             Err(Broken::Known(error)) => Err(error),
             Err(Broken::Nonsense(what)) => {
@@ -165,11 +182,31 @@ impl Child {
         }
     }
 
-    /// What it means that the child is gone.
+    /// What it means that the child is gone, or at least its socket.
     fn epitaph(&mut self, allowed: Duration) -> ConvertError {
-        match self.end() {
-            Ok(status) => verdict_on(status, allowed),
+        let ended = self.wait_for_end().and_then(|()| self.process.try_wait());
+        match ended {
+            Ok(Some(status)) => verdict_on(status, allowed),
+            Ok(None) => {
+                tracing::warn!("the child closed its socket and lives on");
+                Verdict::Crashed.into()
+            }
             Err(error) => ConvertError::internal("waiting for the child", error),
+        }
+    }
+
+    /// Waits until the child has ended, or for [`FAREWELL`].
+    fn wait_for_end(&self) -> io::Result<()> {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        let process = pidfd_open(pid.ok_or(ErrorKind::InvalidInput)?, PidfdFlags::empty())?;
+        let until = Instant::now() + FAREWELL;
+        loop {
+            let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).map_err(io::Error::other)?;
+            // Readable means ended.
+            match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&left)) {
+                Err(Errno::INTR) => {}
+                polled => return polled.map(drop).map_err(io::Error::from),
+            }
         }
     }
 
@@ -179,7 +216,7 @@ impl Child {
         self.process.wait()
     }
 
-    fn fill(&self, buffer: &mut [u8], until: Instant) -> io::Result<()> {
+    fn fill(&self, buffer: &mut [u8], waits: &mut dyn FnMut() -> bool) -> io::Result<()> {
         let mut filled = 0;
         while filled < buffer.len() {
             match (&self.socket).read(&mut buffer[filled..]) {
@@ -192,7 +229,7 @@ impl Child {
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    if Instant::now() > until {
+                    if !waits() {
                         return Err(io::Error::new(ErrorKind::TimedOut, "the child does not get ready"));
                     }
                 }

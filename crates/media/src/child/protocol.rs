@@ -186,6 +186,7 @@ pub(super) enum End {
     Converted(Converted),
     Verdict(Verdict),
     NeedsSeeking,
+    CannotCopy,
     /// The engine failed by a fault of ours.
     Failed(String),
     /// It panicked, or the memory that a child may have did not suffice.

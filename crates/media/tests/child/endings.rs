@@ -47,6 +47,20 @@ pub(crate) fn a_cancel_kills_a_child_that_does_not_listen() {
     cancelled_and_buried("deaf", Source::seekable(io::Cursor::new(vec![0; 1 << 20])));
 }
 
+pub(crate) fn a_cancel_does_not_wait_for_a_child_to_get_ready() {
+    let (_folder, program) = under_the_name("never-ready");
+    let child = Child::start(&program).unwrap();
+    let pid = child.id();
+    let outcome = child.convert(
+        Source::stream(io::empty()),
+        &mut io::sink(),
+        &Settings::default(),
+        cancel_after(2),
+    );
+    assert!(matches!(outcome, Err(ConvertError::Cancelled)), "{outcome:?}");
+    assert!(is_buried(pid));
+}
+
 pub(crate) fn a_panic_of_the_source_kills_the_child() {
     struct Panicking;
     impl Read for Panicking {

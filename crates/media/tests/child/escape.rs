@@ -131,6 +131,10 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         let parent = targets.parent as u64;
         call(libc::SYS_tgkill, [parent, parent, 0, 0, 0])
     }),
+    ("signal itself as if from outside", |_| {
+        let own = u64::from(std::process::id());
+        call(libc::SYS_tgkill, [own, own, 0, 0, 0])
+    }),
     ("hold its parent", |targets| {
         call(libc::SYS_pidfd_open, [targets.parent as u64, 0, 0, 0, 0])
     }),

@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Cursor, Read, Write};
+use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use media::child::{Child, Program, lock_down};
 use media::{ConvertError, Limits, Settings, Source, Verdict};
@@ -55,7 +57,7 @@ fn read_request(ranges: &[(u64, u32)]) -> Vec<u8> {
 /// Waits for the end without doing anything.
 fn wait() -> ! {
     loop {
-        std::thread::park();
+        thread::park();
     }
 }
 
@@ -124,6 +126,27 @@ pub(crate) fn run_if_hostile() {
             send(&mut begin(true), READ, &read_request(&[(0, 10), (995, 10)])).unwrap();
             wait();
         }
+        "asks-again" => {
+            let mut socket = begin(true);
+            let mut answer = [0; 1005];
+            while send(&mut socket, READ, &read_request(&[(0, 1000)])).is_ok() {
+                socket.read_exact(&mut answer).unwrap();
+            }
+            wait();
+        }
+        "lives-on" => {
+            begin(false).shutdown(Shutdown::Both).unwrap();
+            wait();
+        }
+        "multiplies" => {
+            let _socket = begin(true);
+            for _ in 0..100 {
+                let thread = thread::Builder::new().stack_size(64 * 1024);
+                thread.spawn(|| wait()).unwrap();
+            }
+            wait();
+        }
+        "never-ready" => wait(),
         "reaches-back" => {
             send(&mut begin(true), READ, &read_request(&[(10, 10), (0, 10)])).unwrap();
             wait();
@@ -238,6 +261,21 @@ pub(crate) fn nonsense_ends_the_child() {
 
 pub(crate) fn a_result_that_does_not_fit_is_nonsense() {
     let error = outcome("lies");
+    assert!(is_crash(&error), "{error:?}");
+}
+
+pub(crate) fn the_file_is_not_read_again_and_again() {
+    let error = outcome("asks-again");
+    assert!(is_crash(&error), "{error:?}");
+}
+
+pub(crate) fn a_child_that_closes_its_socket_and_lives_on_is_at_fault() {
+    let error = outcome("lives-on");
+    assert!(is_crash(&error), "{error:?}");
+}
+
+pub(crate) fn threads_have_a_bound() {
+    let error = outcome("multiplies");
     assert!(is_crash(&error), "{error:?}");
 }
 

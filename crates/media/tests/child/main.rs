@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         conversions::nobody_can_convert_too,
         endings::a_cancel_kills_a_child_that_spins,
         endings::a_cancel_kills_a_child_that_does_not_listen,
+        endings::a_cancel_does_not_wait_for_a_child_to_get_ready,
         endings::a_panic_of_the_source_kills_the_child,
         endings::a_child_that_is_dropped_is_gone,
         endings::a_child_dies_with_its_parent,
@@ -60,6 +61,9 @@ fn main() -> ExitCode {
         hostile::nonsense_ends_the_child,
         hostile::a_result_that_does_not_fit_is_nonsense,
         hostile::nothing_outside_the_file_is_read,
+        hostile::the_file_is_not_read_again_and_again,
+        hostile::a_child_that_closes_its_socket_and_lives_on_is_at_fault,
+        hostile::threads_have_a_bound,
         escape::nothing_gets_out_as_this_user,
         escape::nothing_gets_out_as_an_unprivileged_user,
     ])

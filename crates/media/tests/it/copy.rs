@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use media::{Rate, Settings};
+use media::{ConvertError, Rate, Settings};
 
 use crate::support::{Mp3, convert_bytes, convert_file, decode, settings_for, verdict};
 
@@ -209,7 +209,7 @@ fn junk_between_frames_is_left_out() {
 }
 
 #[test]
-fn frames_of_another_kind_in_the_middle_are_left_out_and_at_the_start_have_all_encoded() {
+fn an_mp3_that_changes_its_kind_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let stereo = source(folder.path(), "mp3", 44_100, "-b:a 128k -write_xing 0 -id3v2_version 0");
     let mono = source(
@@ -221,9 +221,26 @@ fn frames_of_another_kind_in_the_middle_are_left_out_and_at_the_start_have_all_e
     let (stereo_frames, mono_frames) = (fs::read(&stereo).unwrap(), fs::read(&mono).unwrap());
     let settings = settings_for(&stereo);
 
-    let late = convert_bytes([stereo_frames.as_slice(), &mono_frames].concat(), &settings).unwrap();
-    assert!(late.frames()[late.converted.head.len()..] == stereo_frames);
-    assert!(late.converted.errors > 0);
+    let late = [stereo_frames.as_slice(), &mono_frames].concat();
+    let outcome = convert_bytes(late.clone(), &settings);
+    assert!(matches!(outcome, Err(ConvertError::CannotCopy)));
+    let encoding = Settings {
+        always_encode: true,
+        ..settings.clone()
+    };
+    let encoded = convert_bytes(late, &encoding).unwrap();
+    let seconds = decode(&encoded.bytes).seconds();
+    assert!((seconds - 16.0).abs() < 0.3, "{seconds}");
+
+    let a_trace = [
+        stereo_frames.as_slice(),
+        &frames(&mono_frames)[..1].concat(),
+        &stereo_frames,
+    ]
+    .concat();
+    let copied = convert_bytes(a_trace, &settings).unwrap();
+    assert_eq!(copied.converted.errors, 1);
+    assert!(copied.frames()[copied.converted.head.len()..] == stereo_frames.repeat(2));
 
     let few = frames(&stereo_frames)[..10].concat();
     let early = convert_bytes([few.as_slice(), &mono_frames].concat(), &settings).unwrap();

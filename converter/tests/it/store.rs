@@ -1,0 +1,106 @@
+//! The real store, looked at.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use domain::{Blob, BlobStore, BlobStream, BlobWriter, Bucket, Fid, Head, NewBlob, PortError};
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+/// A store that remembers what was asked of it, and can hang.
+pub(crate) struct Watched {
+    store: Arc<dyn BlobStore>,
+    /// What was read of videos: the bytes that went out, one range for each call.
+    pub(crate) read: Arc<Mutex<Vec<Range<u64>>>>,
+    /// Where set, no write ends; cancelled once one has begun.
+    pub(crate) hangs: Option<CancellationToken>,
+}
+
+impl Watched {
+    pub(crate) fn over(store: Arc<dyn BlobStore>) -> Self {
+        Self {
+            store,
+            read: Arc::default(),
+            hangs: None,
+        }
+    }
+}
+
+/// A file whose writes do not end.
+struct Hanging {
+    writer: Box<dyn BlobWriter>,
+    begun: CancellationToken,
+}
+
+#[async_trait]
+impl BlobWriter for Hanging {
+    async fn write(&mut self, _: Bytes) -> Result<(), PortError> {
+        self.begun.cancel();
+        std::future::pending().await
+    }
+
+    async fn finish(self: Box<Self>, head: Option<Head>) -> Result<Blob, PortError> {
+        self.writer.finish(head).await
+    }
+
+    async fn abort(self: Box<Self>) {
+        self.writer.abort().await;
+    }
+}
+
+#[async_trait]
+impl BlobStore for Watched {
+    async fn put(&self, bucket: Bucket, blob: NewBlob) -> Result<Box<dyn BlobWriter>, PortError> {
+        let writer = self.store.put(bucket, blob).await?;
+        Ok(match &self.hangs {
+            None => writer,
+            Some(begun) => Box::new(Hanging {
+                writer,
+                begun: begun.clone(),
+            }),
+        })
+    }
+
+    async fn stat(&self, bucket: Bucket, id: Fid) -> Result<Option<Blob>, PortError> {
+        self.store.stat(bucket, id).await
+    }
+
+    async fn read(&self, bucket: Bucket, id: Fid, range: Range<u64>) -> Result<Option<BlobStream>, PortError> {
+        let number = {
+            let mut read = self.read.lock().unwrap();
+            read.push(range.start..range.start);
+            read.len() - 1
+        };
+        let read = Arc::clone(&self.read);
+        let stream = self.store.read(bucket, id, range).await?;
+        Ok(stream.map(|stream| -> BlobStream {
+            Box::pin(stream.inspect(move |piece| {
+                if let Ok(bytes) = piece {
+                    read.lock().unwrap()[number].end += bytes.len() as u64;
+                }
+            }))
+        }))
+    }
+
+    async fn delete(&self, bucket: Bucket, id: Fid) -> Result<(), PortError> {
+        self.store.delete(bucket, id).await
+    }
+
+    async fn list_ours(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Blob>, PortError> {
+        self.store.list_ours(bucket, after, limit).await
+    }
+
+    async fn count(&self, bucket: Bucket) -> Result<u64, PortError> {
+        self.store.count(bucket).await
+    }
+
+    async fn list_unfinished(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Fid>, PortError> {
+        self.store.list_unfinished(bucket, after, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        self.store.ping().await
+    }
+}

@@ -75,7 +75,8 @@ impl Planner {
         let length = self.length?;
         let (wanted, unwanted): (Vec<_>, Vec<_>) = demuxer.streams().partition(wanted);
         if demuxer.format().name() == AVI {
-            Plan::of_chunks(Places::of(&wanted), Places::of(&unwanted), length)
+            let numbers = wanted.iter().map(Stream::index).collect();
+            Plan::of_chunks(numbers, Places::of(&wanted), Places::of(&unwanted), length)
         } else {
             Plan::of_samples(Places::of(&wanted), length)
         }

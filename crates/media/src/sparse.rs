@@ -32,8 +32,9 @@ pub(crate) enum At {
 pub(crate) struct Plan {
     /// In order, disjoint, and never touching.
     needed: Vec<Stretch>,
-    /// Whether the useless stretches are to be proven by the header before each.
-    chunks: bool,
+    /// The numbers of the wanted streams, where the useless stretches are to be proven by the header before each: it must
+    /// name another stream.
+    chunks_beside: Option<Vec<usize>>,
     /// The stretch between headers that was last proven.
     proven: Range<u64>,
 }
@@ -45,7 +46,7 @@ impl Plan {
         let needed = merged(samples, length, MERGED_GAP_BYTES);
         (!needed.is_empty()).then_some(Self {
             needed,
-            chunks: false,
+            chunks_beside: None,
             proven: 0..0,
         })
     }
@@ -53,6 +54,7 @@ impl Plan {
     /// For AVI, whose reader follows the chunks one by one: needed is all but the data of the unwanted ones. The positions
     /// are those of chunk headers, the lengths those of the data. None where nothing is worth being left out.
     pub(crate) fn of_chunks(
+        wanted_streams: Vec<usize>,
         wanted: impl ExactSizeIterator<Item = Stretch>,
         unwanted: impl ExactSizeIterator<Item = Stretch>,
         length: u64,
@@ -82,7 +84,7 @@ impl Plan {
         needed.push((from, 0));
         Some(Self {
             needed,
-            chunks: true,
+            chunks_beside: Some(wanted_streams),
             proven: 0..0,
         })
     }
@@ -97,7 +99,7 @@ impl Plan {
         match self.needed.get(next) {
             _ if position < current.end => At::Needed(current.end),
             None => At::Unknown,
-            Some((next, _)) if !self.chunks || self.proven.contains(&position) => At::Useless(*next),
+            Some((next, _)) if self.chunks_beside.is_none() || self.proven.contains(&position) => At::Useless(*next),
             Some((next, _)) => At::Unproven(*next),
         }
     }
@@ -105,7 +107,7 @@ impl Plan {
     /// The stretch from `position` on that is useless if the chunk header before it says so too, which is at the position
     /// given with it.
     pub(crate) fn to_prove(&self, position: u64) -> Option<(Range<u64>, u64)> {
-        if !self.chunks || self.proven.contains(&position) {
+        if self.chunks_beside.is_none() || self.proven.contains(&position) {
             return None;
         }
         let next = self.needed.partition_point(|(start, _)| *start <= position);
@@ -115,11 +117,15 @@ impl Plan {
         (current.end == position).then_some((position..until, header_at))
     }
 
-    /// Whether a chunk header announces exactly that much data. From then on, the data is useless.
+    /// Whether a chunk header announces exactly that much data, of an unwanted stream. From then on, the data is useless.
     pub(crate) fn prove(&mut self, useless: Range<u64>, header: [u8; 8]) -> bool {
         let [tens, units, _, _, length @ ..] = header;
         let announced = u64::from(u32::from_le_bytes(length));
-        let proven = tens.is_ascii_digit() && units.is_ascii_digit() && announced == useless.end - useless.start;
+        let digit = |letter: u8| letter.is_ascii_digit().then(|| usize::from(letter - b'0'));
+        let stream = digit(tens).zip(digit(units)).map(|(tens, units)| 10 * tens + units);
+        let wanted_streams = self.chunks_beside.as_deref().unwrap_or_default();
+        let proven =
+            announced == useless.end - useless.start && stream.is_some_and(|stream| !wanted_streams.contains(&stream));
         if proven {
             self.proven = useless;
         }
@@ -250,7 +256,7 @@ mod tests {
     fn chunks() -> Plan {
         let wanted = [(30_000, 100), (60_000, 100)];
         let unwanted = [(0, 20_000), (30_108, 20_000), (50_200, 500)];
-        Plan::of_chunks(wanted.into_iter(), unwanted.into_iter(), 1_000_000).unwrap()
+        Plan::of_chunks(vec![1], wanted.into_iter(), unwanted.into_iter(), 1_000_000).unwrap()
     }
 
     fn header(data_bytes: u32) -> [u8; 8] {
@@ -267,6 +273,7 @@ mod tests {
         assert_eq!((useless.clone(), header_at), (8..20_008, 0));
         assert!(!plan.prove(useless.clone(), header(20_001)));
         assert!(!plan.prove(useless.clone(), *b"JUNK\x20\x4e\0\0"));
+        assert!(!plan.prove(useless.clone(), *b"01wb\x20\x4e\0\0"), "the wanted sound");
         assert!(plan.prove(useless, header(20_000)));
         assert_eq!(plan.at(8), At::Useless(20_008));
         assert_eq!(plan.at(20_007), At::Useless(20_008));
@@ -280,7 +287,7 @@ mod tests {
     fn a_stretch_that_wanted_and_unwanted_chunks_claim_is_needed() {
         let wanted = [(25_000, 100)];
         let unwanted = [(0, 20_000), (20_008, 20_000)];
-        let plan = Plan::of_chunks(wanted.into_iter(), unwanted.into_iter(), 1_000_000).unwrap();
+        let plan = Plan::of_chunks(vec![1], wanted.into_iter(), unwanted.into_iter(), 1_000_000).unwrap();
         assert_eq!(plan.needed, [(0, 8), (20_008, 0)]);
     }
 

@@ -153,7 +153,14 @@ fn a_chunk_header_that_contradicts_the_index_ends_the_trust_in_it() {
     let header = *b"00dc\x20\x4e\0\0";
     bytes[0..8].copy_from_slice(&header);
     bytes[20_008..20_016].copy_from_slice(b"00dc\x20\x4d\0\0");
-    let plan = || Plan::of_chunks([].into_iter(), [(0, 20_000), (20_008, 20_000)].into_iter(), 2_000_000);
+    let plan = || {
+        Plan::of_chunks(
+            vec![1],
+            [].into_iter(),
+            [(0, 20_000), (20_008, 20_000)].into_iter(),
+            2_000_000,
+        )
+    };
     let (mut reader, watch) = reader_of(&bytes);
     reader.follow(plan());
     let read = read_at(&mut reader, 0, 50_000);

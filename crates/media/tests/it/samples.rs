@@ -1,7 +1,7 @@
 //! Every kind of file converts as the `ffmpeg` command converts it.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use media::{ConvertError, Settings, Source};
 
@@ -41,6 +41,74 @@ fn generated_media_of_every_kind_converts_like_the_ffmpeg_command() {
     for sample in testkit::media::samples() {
         assert_converts_like_ffmpeg(&sample.path);
     }
+}
+
+/// A camera's recording as AVI of type 1: the sound is inside the DV of the only stream. No program here writes that, so
+/// the container is made by hand.
+fn dv_in_avi(folder: &Path) -> PathBuf {
+    const PAL_FRAME_BYTES: u32 = 144_000;
+    const HAS_INDEX: u32 = 0x10;
+    let raw = folder.join("raw.dv");
+    testkit::media::ffmpeg(
+        "-f lavfi -i testsrc2=size=720x576:rate=25:duration=2 -f lavfi -i sine=duration=2 -pix_fmt yuv420p -c:v dvvideo \
+         -c:a pcm_s16le -ar 48000 -ac 2",
+        &raw,
+    );
+    let numbers = |numbers: &[u32]| {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+    let chunk = |name: &[u8], bytes: &[u8]| [name, &numbers(&[length(bytes)]), bytes].concat();
+    let raw = fs::read(raw).unwrap();
+    let frames: Vec<_> = raw.chunks(PAL_FRAME_BYTES as usize).collect();
+    let count = u32::try_from(frames.len()).unwrap();
+    let main_header = numbers(&[
+        40_000,
+        0,
+        0,
+        HAS_INDEX,
+        count,
+        0,
+        1,
+        PAL_FRAME_BYTES,
+        720,
+        576,
+        0,
+        0,
+        0,
+        0,
+    ]);
+    let stream_header = [
+        b"iavsdvsd",
+        &*numbers(&[0, 0, 0, 1, 25, 0, count, PAL_FRAME_BYTES, 0, 0, 0, 0]),
+    ]
+    .concat();
+    let stream = [b"strl", &*chunk(b"strh", &stream_header), &chunk(b"strf", &[0; 32])].concat();
+    let header = [b"hdrl", &*chunk(b"avih", &main_header), &chunk(b"LIST", &stream)].concat();
+    let data: Vec<_> = frames.iter().map(|frame| chunk(b"00__", frame)).collect();
+    let index = (0..count).map(|number| {
+        let place = 4 + number * (8 + PAL_FRAME_BYTES);
+        [b"00__", &*numbers(&[HAS_INDEX, place, PAL_FRAME_BYTES])].concat()
+    });
+    let index = index.collect::<Vec<_>>().concat();
+    let body = [
+        b"AVI ",
+        &*chunk(b"LIST", &header),
+        &chunk(b"LIST", &[b"movi", &*data.concat()].concat()),
+        &chunk(b"idx1", &index),
+    ];
+    let path = folder.join("dv.avi");
+    fs::write(&path, chunk(b"RIFF", &body.concat())).unwrap();
+    path
+}
+
+#[test]
+fn sound_inside_the_dv_of_an_avi_converts_like_the_ffmpeg_command() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_converts_like_ffmpeg(&dv_in_avi(folder.path()));
 }
 
 #[test]

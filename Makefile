@@ -36,11 +36,11 @@ check: ## Format, lints, layers, licences and sources of dependencies
 stack: ## Start the four services against real MariaDB, RabbitMQ, MongoDB and a mail sink
 	@scripts/setup.sh test
 	@cargo build --locked --workspace --bins
-	@target/debug/stack up
+	@$${CARGO_TARGET_DIR:-target}/debug/stack up
 
 stack-down: ## Stop what `make stack` started
 	@cargo build --locked --quiet --package testkit --bin stack
-	@target/debug/stack down
+	@$${CARGO_TARGET_DIR:-target}/debug/stack down
 
 newcomer-test: ## Prove the two README commands in a bare Debian 12
 	@scripts/newcomer-test.sh

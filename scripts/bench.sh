@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 scratch=$(mktemp -d /var/tmp/mp3converter-bench.XXXXXX)
 finish() {
-  [ ! -e "$scratch/stack" ] || target/release/stack down "$scratch/stack"
+  [ ! -e "$scratch/stack" ] || "${CARGO_TARGET_DIR:-target}/release/stack" down "$scratch/stack"
   rm -rf "$scratch"
 }
 trap finish EXIT
@@ -19,9 +19,9 @@ for section in "$@"; do
   if [ "$section" = services ]; then services=true; else sections+=("$section"); fi
 done
 if $services; then
-  target/release/stack up "$scratch/stack" > "$scratch/up.log"
+  "${CARGO_TARGET_DIR:-target}/release/stack" up "$scratch/stack" > "$scratch/up.log"
   python3 benches/memory.py "$scratch/stack/processes.json" "${GIBIBYTES:-1}"
 fi
 if ! $services || [ "${#sections[@]}" -ne 0 ]; then
-  python3 benches/engine.py target/release/mp3converter "${sections[@]}"
+  python3 benches/engine.py "${CARGO_TARGET_DIR:-target}/release/mp3converter" "${sections[@]}"
 fi

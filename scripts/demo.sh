@@ -24,7 +24,7 @@ echo "sample: $(du -h "$scratch/demo.mp4" | cut -f1) of H.264 and AAC, 60 s"
 
 password=$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n')
 MP3_DATA_DIR="$scratch/data" MP3_LISTEN=127.0.0.1:0 MP3_OPS_LISTEN=127.0.0.1:0 MP3_ADMIN_EMAIL=demo@localhost MP3_ADMIN_PASSWORD="$password" \
-  target/release/mp3converter serve > "$scratch/log" 2>&1 &
+  "${CARGO_TARGET_DIR:-target}/release/mp3converter" serve > "$scratch/log" 2>&1 &
 server=$!
 for _ in $(seq 100); do
   base=$(sed -n 's/.* is listening on \(http:.*\)/\1/p' "$scratch/log")

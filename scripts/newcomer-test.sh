@@ -22,6 +22,8 @@ root=$(mktemp -d /var/tmp/newcomer.XXXXXX)
 trap 'umount -R -l "$root/proc" "$root/sys" "$root/dev" "$root/opt/rust" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
 mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null | grep -E '^(URIs:|deb )' | grep -oE -m1 'https?://[^ ]+' || true)
 toolchain=$(rustc --print sysroot)
+# As on any system: users other than root are in here too.
+chmod 755 "$root"
 
 echo "newcomer: making a bare Debian 12"
 debootstrap --variant=minbase --include=make,git bookworm "$root" "$mirror" > "$root.log" 2>&1 || { tail -20 "$root.log"; exit 1; }

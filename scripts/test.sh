@@ -16,6 +16,7 @@ status=${PIPESTATUS[0]}
 read -r passed failed skipped < <(awk '
   /^test result:/ { passed += $4; failed += $6; skipped += $8 }
   END { print passed + 0, failed + 0, skipped + 0 }' "$log")
+grep '^test .* FAILED$' "$log"
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
   echo "error: the test run ended with status $status without a failed test; see above" >&2
 fi

@@ -23,6 +23,7 @@ mod multipart;
 mod proxies;
 mod serve;
 mod settings;
+mod space;
 mod state;
 
 pub use http::router;

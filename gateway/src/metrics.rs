@@ -1,5 +1,6 @@
 //! What the gateway counts.
 
+use domain::Space;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +18,10 @@ pub(crate) struct GatewayMetrics {
     pub(crate) janitor_deleted: Counter,
     /// Files the janitor would delete and waits to be told.
     pub(crate) janitor_waiting: Gauge,
+    /// The space of the blob store, in bytes.
+    store_size: Gauge,
+    /// What of it is free.
+    store_free: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -35,7 +40,19 @@ impl GatewayMetrics {
                 "Files the janitor holds back until `gateway janitor --confirm`",
                 Gauge::default(),
             ),
+            store_size: metrics.register(
+                "store_size_bytes",
+                "The space of the blob store; 0 where it does not say",
+                Gauge::default(),
+            ),
+            store_free: metrics.register("store_free_bytes", "What of that is free", Gauge::default()),
         }
+    }
+
+    pub(crate) fn space(&self, space: Space) {
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.store_size.set(bytes(space.total_bytes));
+        self.store_free.set(bytes(space.free_bytes));
     }
 
     pub(crate) fn upload_ended(&self, outcome: &'static str) {

@@ -74,6 +74,9 @@ pub struct GatewaySettings {
     /// The most bytes of one upload, as `Content-Length` counts them: the form around the file included.
     #[arg(long, env, value_name = "BYTES", default_value_t = 10 * 1024 * 1024 * 1024)]
     pub max_upload_bytes: u64,
+    /// The percentage of the blob store's disk that must be free for an upload to begin; and always twice its length.
+    #[arg(long, env, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=99))]
+    pub min_free_percent: u8,
     /// Who gets the files of the original system, which name no owner.
     #[arg(long, env, value_enum, default_value = "hidden")]
     pub unowned_files: UnownedFiles,

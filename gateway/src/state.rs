@@ -11,6 +11,7 @@ use runtime::{Announcer, Lifecycle};
 use crate::janitor::Janitor;
 use crate::logins::Logins;
 use crate::metrics::GatewayMetrics;
+use crate::space::SpaceGuard;
 use crate::{GatewaySettings, lapsed};
 
 /// The most files whose refusal is remembered.
@@ -38,6 +39,7 @@ pub struct GatewayState {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) settings: Arc<GatewaySettings>,
     pub(crate) logins: Arc<Logins>,
+    pub(crate) space: Arc<SpaceGuard>,
     pub(crate) life: Lifecycle,
     pub(crate) metrics: GatewayMetrics,
     refused: Arc<Mutex<HashSet<Fid>>>,
@@ -46,15 +48,18 @@ pub struct GatewayState {
 impl GatewayState {
     /// A gateway on these ports. Uploads and announcements run in tasks of `life`.
     pub fn new(ports: Ports, settings: GatewaySettings, life: Lifecycle, metrics: &Metrics) -> Self {
+        let metrics = GatewayMetrics::new(metrics);
+        let space = SpaceGuard::new(Arc::clone(&ports.blobs), settings.min_free_percent, metrics.clone());
         Self {
             authenticator: ports.authenticator,
             blobs: ports.blobs,
             jobs: ports.jobs,
             queue: ports.queue,
             logins: Arc::new(Logins::new(&settings.logins)),
+            space: Arc::new(space),
             settings: Arc::new(settings),
             life,
-            metrics: GatewayMetrics::new(metrics),
+            metrics,
             refused: Arc::default(),
         }
     }
@@ -71,6 +76,7 @@ impl GatewayState {
         Readiness::new()
             .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
             .requires("blob store", of(&self.blobs, async |blobs| blobs.ping().await))
+            .degraded_by("space", of(&self.space, async |space| space.check(0).await))
             .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await))
             .degraded_by(
                 "auth",

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use domain::{Blob, BlobStore, BlobStream, BlobWriter, Bucket, Fid, Head, NewBlob, PortError};
+use domain::{Blob, BlobStore, BlobStream, BlobWriter, Bucket, Fid, Head, NewBlob, PortError, Space};
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +98,10 @@ impl BlobStore for Watched {
 
     async fn list_unfinished(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Fid>, PortError> {
         self.store.list_unfinished(bucket, after, limit).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>, PortError> {
+        self.store.space().await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

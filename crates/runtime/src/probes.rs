@@ -23,6 +23,9 @@ use tokio::sync::Mutex;
 use crate::metrics::Metrics;
 use crate::{Lifecycle, http};
 
+/// What [`Report::checks`] says of a dependency that is as it should be.
+const OK: &str = "ok";
+
 type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), PortError>> + Send>> + Send + Sync>;
 
 /// How long an answer is used again, so that probes cost the servers behind us nothing.
@@ -68,7 +71,7 @@ pub struct Report {
     pub ready: bool,
     /// Whether anything is away.
     pub degraded: bool,
-    /// `ok` or `away` by dependency.
+    /// `ok`, `full` or `away` by dependency.
     pub checks: BTreeMap<&'static str, &'static str>,
 }
 
@@ -125,18 +128,21 @@ impl Readiness {
             // In a task of its own: a check that is given up must not be cancelled half-way.
             let answer = tokio::spawn(check());
             async move {
-                let ok = matches!(tokio::time::timeout(PATIENCE, answer).await, Ok(Ok(Ok(()))));
-                (*name, *kind, ok)
+                let found = match tokio::time::timeout(PATIENCE, answer).await {
+                    Ok(Ok(Ok(()))) => OK,
+                    Ok(Ok(Err(PortError::Full { .. }))) => "full",
+                    _ => "away",
+                };
+                (*name, *kind, found)
             }
         });
         let answers = futures_util::future::join_all(answers).await;
         Report {
-            ready: answers.iter().all(|(_, kind, ok)| *ok || *kind == Kind::Degrading),
-            degraded: answers.iter().any(|(_, _, ok)| !ok),
-            checks: answers
-                .into_iter()
-                .map(|(name, _, ok)| (name, if ok { "ok" } else { "away" }))
-                .collect(),
+            ready: answers
+                .iter()
+                .all(|(_, kind, found)| *found == OK || *kind == Kind::Degrading),
+            degraded: answers.iter().any(|(_, _, found)| *found != OK),
+            checks: answers.into_iter().map(|(name, _, found)| (name, found)).collect(),
         }
     }
 }
@@ -153,7 +159,7 @@ pub fn router(readiness: Arc<Readiness>) -> Router {
 pub fn operations_router(readiness: Arc<Readiness>, metrics: Metrics) -> Router {
     let dependencies = metrics.register(
         "dependency_up",
-        "Whether what the service needs answers: 1 or 0",
+        "Whether what the service needs answers and is not full: 1 or 0",
         Family::<DependencyLabels, Gauge>::default(),
     );
     let checked = Arc::clone(&readiness);
@@ -161,7 +167,7 @@ pub fn operations_router(readiness: Arc<Readiness>, metrics: Metrics) -> Router 
         for (dependency, state) in checked.report().await.checks {
             dependencies
                 .get_or_create(&DependencyLabels { dependency })
-                .set(i64::from(state == "ok"));
+                .set(i64::from(state == OK));
         }
         (
             [(
@@ -225,6 +231,18 @@ mod tests {
         let report = readiness.report().await;
         assert!(!report.ready && report.degraded);
         assert_eq!(report.checks["job store"], "away");
+    }
+
+    #[tokio::test]
+    async fn what_is_full_is_not_said_to_be_away() {
+        let readiness = Readiness::new().degraded_by("space", async || {
+            Err(PortError::Full {
+                operation: "begin an upload".into(),
+            })
+        });
+        let report = readiness.report().await;
+        assert!(report.ready && report.degraded);
+        assert_eq!(report.checks["space"], "full");
     }
 
     #[tokio::test]

@@ -51,6 +51,8 @@ async fn receive(state: &GatewayState, headers: &HeaderMap, body: Body) -> Resul
         return Err(Plain::TooLarge(max_bytes));
     }
     let boundary = Boundary::of(headers).ok_or(Plain::NotOneFile)?;
+    let space = state.space.check(body.size_hint().lower()).await;
+    space.map_err(|error| Trouble::logged(&error))?;
     let upload = Upload { owner, boundary, body };
     let accepted = intake::receive(state, upload).await;
     let accepted = accepted.map_err(refusal)?;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
     Address, Announcement, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Fid, Head, Job, JobId, JobMessage,
-    JobState, JobStore, NewBlob, NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
+    JobState, JobStore, NewBlob, NewJob, PortError, Reason, Reference, Settlement, Space, Step, Uploaded, VerdictKind,
 };
 
 /// How a call of a store goes wrong.
@@ -36,17 +37,26 @@ impl Fault {
 
 /// What is to go wrong: the next calls of that name, one fault each; `None` lets one pass.
 #[derive(Clone, Default)]
-pub(crate) struct Plan(Arc<Mutex<HashMap<&'static str, Faults>>>);
+pub(crate) struct Plan {
+    faults: Arc<Mutex<HashMap<&'static str, Faults>>>,
+    /// What the blob store says of its space.
+    pub(crate) space: Arc<Mutex<Option<Space>>>,
+    /// How often it was asked for it.
+    pub(crate) space_asked: Arc<AtomicUsize>,
+}
 
 type Faults = VecDeque<Option<Fault>>;
 
 impl Plan {
     pub(crate) fn next(&self, call: &'static str, faults: &[Option<Fault>]) {
-        self.0.lock().unwrap().insert(call, faults.iter().copied().collect());
+        self.faults
+            .lock()
+            .unwrap()
+            .insert(call, faults.iter().copied().collect());
     }
 
     fn take(&self, call: &'static str) -> Option<Fault> {
-        self.0.lock().unwrap().get_mut(call)?.pop_front().flatten()
+        self.faults.lock().unwrap().get_mut(call)?.pop_front().flatten()
     }
 
     /// Makes a call, or not, and loses its answer, or not.
@@ -111,6 +121,13 @@ impl BlobStore for FaultyBlobs {
 
     async fn list_unfinished(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Fid>, PortError> {
         self.store.list_unfinished(bucket, after, limit).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>, PortError> {
+        self.plan.space_asked.fetch_add(1, Ordering::Relaxed);
+        self.plan
+            .run("space", async { Ok(*self.plan.space.lock().unwrap()) })
+            .await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

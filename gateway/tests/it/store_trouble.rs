@@ -1,13 +1,14 @@
 //! Stores that fail: the answer says so, and nothing is left half-way.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use domain::{Bucket, JobState, JobStore, ReasonCode};
+use domain::{Bucket, JobState, JobStore, ReasonCode, Space};
 use testkit::until;
 
 use crate::client::Answer;
 use crate::faults::{Fault, FaultyBlobs, FaultyJobs, Plan};
-use crate::gateway::{ADA, Gateway, Setup, file, form};
+use crate::gateway::{ADA, Gateway, Setup, file, form, upload_head};
 
 struct Faulty {
     gateway: Gateway,
@@ -19,8 +20,14 @@ struct Faulty {
 
 impl Faulty {
     async fn start() -> Self {
+        Self::start_with_space(None).await
+    }
+
+    async fn start_with_space(space: Option<Space>) -> Self {
         let plan = Plan::default();
+        *plan.space.lock().unwrap() = space;
         let mut setup = Setup::new().await;
+        setup.settings.min_free_percent = 10;
         let jobs = setup.ports.jobs.clone();
         setup.ports.jobs = Arc::new(FaultyJobs {
             store: jobs.clone(),
@@ -220,5 +227,68 @@ async fn a_download_that_fails_midway_breaks_the_connection() {
         received.len() > 1000 && received.len() < 8_000_000,
         "{}",
         received.len()
+    );
+}
+
+/// The first answer to an upload of this length whose client waits to be asked for it.
+async fn answer_to_announced(faulty: &Faulty, length: u64) -> Answer {
+    let mut client = faulty.gateway.connect().await;
+    client
+        .send(upload_head(&faulty.token, length, &[("Expect", "100-continue")]))
+        .await;
+    client.answer().await
+}
+
+#[tokio::test]
+async fn a_store_with_too_little_space_is_507_before_the_body_is_asked_for() {
+    for (total_bytes, free_bytes, length, status) in [
+        (1_000_000, 100_000, 50_000, 100),
+        (1_000_000, 99_999, 1000, 507),
+        (1_000_000, 500_000, 250_001, 507),
+        (1_000_000, 500_000, 250_000, 100),
+        (u64::MAX, u64::MAX / 2, 1000, 100),
+    ] {
+        let space = Space {
+            total_bytes,
+            free_bytes,
+        };
+        let faulty = Faulty::start_with_space(Some(space)).await;
+        let answer = answer_to_announced(&faulty, length).await;
+        assert_eq!(answer.status, status, "{space:?} {length}");
+        if status == 507 {
+            answer.assert_plain(507, "there is no space left for this upload, please try again later");
+            assert!(answer.header("retry-after").is_some());
+            assert_eq!(faulty.gateway.all_jobs().await, []);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_say_how_full_it_is_turns_nobody_away() {
+    let faulty = Faulty::start().await;
+    faulty.upload().await.assert_plain(200, "success!");
+    let faulty = Faulty::start().await;
+    faulty.plan.next("space", &[Some(Fault::Away)]);
+    faulty.upload().await.assert_plain(200, "success!");
+}
+
+#[tokio::test]
+async fn the_store_is_asked_for_its_space_once_in_a_few_seconds() {
+    let (total_bytes, free_bytes) = (1_000_000, 10);
+    let space = Space {
+        total_bytes,
+        free_bytes,
+    };
+    let faulty = Faulty::start_with_space(Some(space)).await;
+    let began = std::time::Instant::now();
+    for _ in 0..50 {
+        assert_eq!(answer_to_announced(&faulty, 1000).await.status, 507);
+    }
+    let ready = faulty.gateway.call("GET", "/readyz?verbose", &[]).await;
+    assert_eq!((ready.status, &ready.json()["checks"]["space"]), (200, &"full".into()));
+    let asked = faulty.plan.space_asked.load(Ordering::Relaxed) as u64;
+    assert!(
+        (1..=began.elapsed().as_secs() / 5 + 1).contains(&asked),
+        "{asked} times"
     );
 }

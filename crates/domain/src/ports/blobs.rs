@@ -107,6 +107,15 @@ pub struct Head {
     pub bytes: Bytes,
 }
 
+/// The space of the place where files are stored, whoever else fills it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it, in bytes; more than zero.
+    pub total_bytes: u64,
+    /// What may still be written, in bytes; at most the total.
+    pub free_bytes: u64,
+}
+
 /// The bytes of a range, in order. A stream that ends early or finds a hole yields an error, never silence.
 pub type BlobStream = Pin<Box<dyn Stream<Item = Result<Bytes, PortError>> + Send>>;
 
@@ -140,6 +149,9 @@ pub trait BlobStore: Send + Sync {
     /// At most `limit` ids that have parts but no finished file, in ascending order, those after `after`: uploads in
     /// flight, and what crashes left behind.
     async fn list_unfinished(&self, bucket: Bucket, after: Option<Fid>, limit: u32) -> Result<Vec<Fid>, PortError>;
+
+    /// How much space there is; None when the server does not say.
+    async fn space(&self) -> Result<Option<Space>, PortError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), PortError>;

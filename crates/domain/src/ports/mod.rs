@@ -13,7 +13,7 @@ mod queue;
 mod users;
 
 pub use authenticator::{AuthError, Authenticator};
-pub use blobs::{Blob, BlobOwner, BlobStore, BlobStream, BlobWriter, Bucket, Head, NewBlob, OWN_WRITER};
+pub use blobs::{Blob, BlobOwner, BlobStore, BlobStream, BlobWriter, Bucket, Head, NewBlob, OWN_WRITER, Space};
 pub use jobs::{Announcement, Claim, JobStore, NewJob, Reference, Settlement, Step, Uploaded, Work};
 pub use queue::{Consumer, Delivery, Queue, Settler};
 pub use users::UserStore;

@@ -42,6 +42,7 @@ macro_rules! blob_store_conformance {
             our_files_are_listed_in_pages_and_counted
             an_unfinished_file_is_listed_until_it_is_finished
             unfinished_files_are_listed_in_pages
+            the_space_is_told
             the_store_answers
         }
     };

@@ -1,6 +1,6 @@
 //! A files document: ours as written, anybody's as read.
 
-use domain::{Blob, BlobOwner, Fid, NewBlob, OWN_WRITER, PortError, Timestamp};
+use domain::{Blob, BlobOwner, Fid, NewBlob, OWN_WRITER, PortError, Space, Timestamp};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 
@@ -91,6 +91,19 @@ pub(super) fn parse(operation: &'static str, file: &Document) -> Result<File, Po
             sha256: text("sha256").and_then(digest::well_formed),
         },
         chunk_bytes,
+    })
+}
+
+/// What `dbStats` says of the server's disk; None where it says nothing.
+pub(super) fn space(stats: &Document) -> Option<Space> {
+    let total_bytes = stats
+        .get("fsTotalSize")
+        .and_then(whole_number)
+        .filter(|&bytes| bytes > 0)?;
+    let used_bytes = stats.get("fsUsedSize").and_then(whole_number)?;
+    Some(Space {
+        total_bytes,
+        free_bytes: total_bytes.saturating_sub(used_bytes),
     })
 }
 
@@ -193,6 +206,18 @@ mod tests {
         let mut document = foreign();
         document.insert("metadata", doc! { "owner": null });
         assert_eq!(parse("test", &document).unwrap().blob.owner, BlobOwner::Unstated);
+    }
+
+    #[test]
+    fn the_space_is_what_the_server_says_of_its_disk_if_it_does() {
+        let stats = doc! { "fsTotalSize": 1000.0, "fsUsedSize": 400_i64, "ok": 1 };
+        let expected = Space {
+            total_bytes: 1000,
+            free_bytes: 600,
+        };
+        assert_eq!(space(&stats), Some(expected));
+        assert_eq!(space(&doc! { "fsTotalSize": 0, "fsUsedSize": 0 }), None);
+        assert_eq!(space(&doc! { "dataSize": 1 }), None);
     }
 
     #[test]

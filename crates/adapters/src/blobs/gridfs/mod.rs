@@ -18,7 +18,7 @@ mod writer;
 use std::ops::Range;
 
 use async_trait::async_trait;
-use domain::{Blob, BlobStore, BlobStream, BlobWriter, Fid, NewBlob, OWN_WRITER, PortError};
+use domain::{Blob, BlobStore, BlobStream, BlobWriter, Fid, NewBlob, OWN_WRITER, PortError, Space};
 use futures_util::stream;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
@@ -136,6 +136,16 @@ impl BlobStore for GridFsBlobStore {
         let bucket = self.bucket(bucket).clone();
         bucket.prepare().await?;
         unfinished::list(bucket, after, limit).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>, PortError> {
+        // Of a database that holds nothing yet, no indexes even, the server does not say where it would be.
+        self.videos.prepare().await?;
+        let database = self.videos.database.clone();
+        let stats = mongo::complete("measure blob store", async move {
+            database.run_command(doc! { "dbStats": 1 }).await
+        });
+        Ok(document::space(&stats.await?))
     }
 
     async fn ping(&self) -> Result<(), PortError> {

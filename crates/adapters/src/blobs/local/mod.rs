@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use async_trait::async_trait;
-use domain::{Blob, BlobStore, BlobStream, BlobWriter, Bucket, Fid, NewBlob, PortError};
+use domain::{Blob, BlobStore, BlobStream, BlobWriter, Bucket, Fid, NewBlob, PortError, Space};
 
 use crate::ConnectError;
 use blocking::{DEADLINE, off_runtime};
@@ -112,6 +112,12 @@ impl BlobStore for LocalBlobStore {
             Ok(unfinished)
         })
         .await
+    }
+
+    async fn space(&self) -> Result<Option<Space>, PortError> {
+        // An upload goes into `videos`; `mp3s` may be elsewhere, and is small beside it.
+        let place = self.videos.clone();
+        off_runtime("measure blob store", DEADLINE, move || place.space()).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::{Fid, PortError};
+use domain::{Fid, PortError, Space};
 
 use super::blocking::io_error;
 
@@ -59,6 +59,16 @@ impl Place {
         std::fs::read_dir(&*self.0)
             .map(drop)
             .map_err(io_error("ping blob store"))
+    }
+
+    /// The space of its file system, as far as this user may fill it; None for one that has no size.
+    pub(super) fn space(&self) -> Result<Option<Space>, PortError> {
+        let system = rustix::fs::statvfs(&*self.0).map_err(|error| io_error("measure blob store")(error.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+        Ok((system.f_blocks > 0).then(|| Space {
+            total_bytes: bytes(system.f_blocks),
+            free_bytes: bytes(system.f_bavail.min(system.f_blocks)),
+        }))
     }
 
     /// Removes a file, finished or not: what makes it visible first, so that it is never seen without its metadata.

@@ -95,6 +95,13 @@ pub async fn a_stream_may_be_dropped(store: &Arc<dyn BlobStore>) {
     assert!(whole == Some(pattern(0..LARGE_BYTES)));
 }
 
+/// Before anything is stored too.
+pub async fn the_space_is_told(store: &Arc<dyn BlobStore>) {
+    let space = store.space().await.unwrap().expect("this store knows");
+    assert!(space.total_bytes > 1024 * 1024, "bytes, not blocks: {space:?}");
+    assert!((1..=space.total_bytes).contains(&space.free_bytes), "{space:?}");
+}
+
 /// The probe.
 pub async fn the_store_answers(store: &Arc<dyn BlobStore>) {
     store.ping().await.unwrap();

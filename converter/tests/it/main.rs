@@ -78,6 +78,7 @@ impl Bench {
                 id,
                 owner: owner.clone(),
                 filename: filename.clone(),
+                key: None,
             })
             .await
             .unwrap();
@@ -90,7 +91,11 @@ impl Bench {
         let mut writer = self.blobs.put(Bucket::Videos, blob).await.unwrap();
         writer.write(bytes.into()).await.unwrap();
         writer.finish(None).await.unwrap();
-        let uploaded = Uploaded { size_bytes, options };
+        let uploaded = Uploaded {
+            size_bytes,
+            options,
+            sha256: None,
+        };
         assert!(self.jobs.commit_upload(id, uploaded).await.unwrap());
         let job = self.jobs.get(id).await.unwrap().unwrap();
         self.queue.publish(domain::VIDEO_QUEUE, &job.message()).await.unwrap();

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::InvalidIdempotencyKey;
 
 use super::answers::{BASIC_CHALLENGE, BEARER_CHALLENGE, FULL_RETRY_SECONDS, RETRY_SECONDS, Trouble};
 
@@ -24,6 +25,12 @@ pub(super) enum Plain {
     NotOneFile,
     /// An option's value cannot be used; the sentence names it.
     BadOption(String),
+    /// The header `Idempotency-Key` cannot be used.
+    BadKey,
+    /// The upload of that key has not ended.
+    KeyInUse,
+    /// That key names another upload.
+    KeyOfAnother,
     /// `/download` without an id.
     NoFid,
     /// No such route; no such file, or somebody else's.
@@ -65,6 +72,21 @@ impl IntoResponse for Plain {
             Self::BadToken => text(StatusCode::FORBIDDEN, "not authorized"),
             Self::NotOneFile => text(StatusCode::BAD_REQUEST, "exactly 1 file required"),
             Self::BadOption(sentence) => text(StatusCode::BAD_REQUEST, sentence),
+            Self::BadKey => text(
+                StatusCode::BAD_REQUEST,
+                format!("bad value for `Idempotency-Key`: {InvalidIdempotencyKey}, once"),
+            ),
+            Self::KeyInUse => retry_after(
+                text(
+                    StatusCode::CONFLICT,
+                    "an upload with this Idempotency-Key is still being received, please try again in a moment",
+                ),
+                HeaderValue::from_static(RETRY_SECONDS),
+            ),
+            Self::KeyOfAnother => text(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "this Idempotency-Key was sent with another file or other options, please choose a new one",
+            ),
             Self::NoFid => text(StatusCode::BAD_REQUEST, "fid is required"),
             Self::NotFound => text(StatusCode::NOT_FOUND, "not found"),
             Self::MethodNotAllowed => text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),

@@ -8,6 +8,7 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::{Address, IdempotencyKey, JobState};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::access;
@@ -15,10 +16,12 @@ use super::answers::Trouble;
 use super::jobs::JobView;
 use super::plain::Plain;
 use crate::GatewayState;
-use crate::intake::{self, Accepted, Upload, UploadError};
+use crate::intake::{self, Accepted, Name, Upload, UploadError};
 use crate::multipart::Boundary;
 
 const JOB_ID: HeaderName = HeaderName::from_static("x-job-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const IGNORED_FIELDS: HeaderName = HeaderName::from_static("x-ignored-fields");
 /// The most bytes of `X-Ignored-Fields`; what does not fit is left out.
 const MAX_IGNORED_BYTES: usize = 1024;
@@ -34,6 +37,7 @@ pub(super) async fn upload(State(state): State<GatewayState>, request: Request) 
     let (parts, body) = request.into_parts();
     let outcome = receive(&state, &parts.headers, body).await;
     state.metrics.upload_ended(match &outcome {
+        Ok(accepted) if accepted.is_repetition => "repeated",
         Ok(_) => "taken",
         Err(Plain::Trouble(_) | Plain::Stopping | Plain::Internal) => "our_trouble",
         Err(_) => "refused",
@@ -51,13 +55,40 @@ async fn receive(state: &GatewayState, headers: &HeaderMap, body: Body) -> Resul
         return Err(Plain::TooLarge(max_bytes));
     }
     let boundary = Boundary::of(headers).ok_or(Plain::NotOneFile)?;
-    let space = state.space.check(body.size_hint().lower()).await;
-    space.map_err(|error| Trouble::logged(&error))?;
-    let upload = Upload { owner, boundary, body };
+    let name = name(state, &owner, headers).await?;
+    if let Name::Of(first) = &name {
+        if first.job.state == JobState::Receiving {
+            return Err(Plain::KeyInUse);
+        }
+    } else {
+        let space = state.space.check(body.size_hint().lower()).await;
+        space.map_err(|error| Trouble::logged(&error))?;
+    }
+    let upload = Upload {
+        owner,
+        name,
+        boundary,
+        body,
+    };
     let accepted = intake::receive(state, upload).await;
     let accepted = accepted.map_err(refusal)?;
-    state.metrics.upload_bytes.inc_by(accepted.job.size_bytes.unwrap_or(0));
+    if !accepted.is_repetition {
+        state.metrics.upload_bytes.inc_by(accepted.job.size_bytes.unwrap_or(0));
+    }
     Ok(accepted)
+}
+
+/// What the client calls its upload, and what had that name before.
+async fn name(state: &GatewayState, owner: &Address, headers: &HeaderMap) -> Result<Name, Plain> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(Name::None);
+    };
+    let key: Option<IdempotencyKey> = value.to_str().ok().and_then(|text| text.parse().ok());
+    let key = key.filter(|_| values.next().is_none()).ok_or(Plain::BadKey)?;
+    let first = state.jobs.find_by_key(owner, &key).await;
+    let first = first.map_err(|error| Trouble::logged(&error))?;
+    Ok(first.map_or(Name::New(key), |first| Name::Of(Box::new(first))))
 }
 
 fn refusal(error: UploadError) -> Plain {
@@ -69,6 +100,8 @@ fn refusal(error: UploadError) -> Plain {
         UploadError::TooLarge(max_bytes) => Plain::TooLarge(max_bytes),
         UploadError::Stalled => Plain::Stalled,
         UploadError::Stopping => Plain::Stopping,
+        UploadError::KeyInUse => Plain::KeyInUse,
+        UploadError::KeyOfAnother => Plain::KeyOfAnother,
         UploadError::GivenUp => Plain::Trouble(Trouble::Away),
         UploadError::Store(error) => Plain::Trouble(Trouble::logged(&error)),
         UploadError::Panicked => Plain::Internal,
@@ -76,7 +109,11 @@ fn refusal(error: UploadError) -> Plain {
 }
 
 async fn answer(state: &GatewayState, accepted: Accepted, as_json: bool) -> Response {
-    let Accepted { job, ignored } = accepted;
+    let Accepted {
+        job,
+        ignored,
+        is_repetition,
+    } = accepted;
     let id = job.id;
     let mut response = if as_json {
         // The record's own times. It need not answer: the upload is safe whatever it says now.
@@ -93,6 +130,7 @@ async fn answer(state: &GatewayState, accepted: Accepted, as_json: bool) -> Resp
         (header::LOCATION, Some(location)),
         (JOB_ID, Some(job_id)),
         (IGNORED_FIELDS, ignored),
+        (REPLAYED, is_repetition.then(|| Ok(HeaderValue::from_static("true")))),
     ] {
         if let Some(Ok(value)) = value {
             headers.insert(name, value);

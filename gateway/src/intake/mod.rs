@@ -10,18 +10,20 @@
 //! `upload_interrupted`, and what was wrong with it if that is why. What a crash leaves behind is found by its lapsed
 //! lease ([`crate::lapsed`]).
 
+mod comparing;
 mod form;
 mod source;
 mod storing;
 
 use axum::body::Body;
-use domain::{Address, InvalidOption, Job, PortError, Reason, ReasonCode};
+use domain::{Address, IdempotencyKey, InvalidOption, Job, KeyedUpload, PortError, Reason, ReasonCode};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::GatewayState;
 use crate::multipart::{Boundary, Event, Malformed, Parser, PartHead};
+use comparing::Comparing;
 use form::{Field, Form};
 use source::Source;
 use storing::Storing;
@@ -29,8 +31,19 @@ use storing::Storing;
 /// An upload that may begin: whose it is and how its body is divided.
 pub(crate) struct Upload {
     pub(crate) owner: Address,
+    pub(crate) name: Name,
     pub(crate) boundary: Boundary,
     pub(crate) body: Body,
+}
+
+/// What its client calls an upload.
+pub(crate) enum Name {
+    /// Nothing.
+    None,
+    /// This, and nothing before had the name.
+    New(IdempotencyKey),
+    /// What this one was called: it is sent again, or something else under its name.
+    Of(Box<KeyedUpload>),
 }
 
 /// An upload that is safe.
@@ -40,6 +53,8 @@ pub(crate) struct Accepted {
     pub(crate) job: Job,
     /// The names of text fields that are no options.
     pub(crate) ignored: Vec<String>,
+    /// The job is that of an earlier upload.
+    pub(crate) is_repetition: bool,
 }
 
 /// Why there is no job. Nothing of the upload is left, or will be.
@@ -69,6 +84,12 @@ pub(crate) enum UploadError {
     /// Somebody else gave the upload up, since this process did not renew its lease in time.
     #[error("the upload was given up meanwhile")]
     GivenUp,
+    /// The upload that its key names has not ended.
+    #[error("the upload of this key is being received")]
+    KeyInUse,
+    /// Its key names an upload of another file, or with other options.
+    #[error("the key belongs to another upload")]
+    KeyOfAnother,
     /// A store failed.
     #[error("cannot store the upload")]
     Store(#[source] PortError),
@@ -85,9 +106,14 @@ impl UploadError {
                 code: ReasonCode::UploadInterrupted,
                 message: format!("The upload was refused: {self}. Please correct that and upload the file again."),
             },
-            Self::ClientGone(_) | Self::Stalled | Self::Stopping | Self::GivenUp | Self::Store(_) | Self::Panicked => {
-                interrupted()
-            }
+            Self::ClientGone(_)
+            | Self::Stalled
+            | Self::Stopping
+            | Self::GivenUp
+            | Self::KeyInUse
+            | Self::KeyOfAnother
+            | Self::Store(_)
+            | Self::Panicked => interrupted(),
         }
     }
 }
@@ -103,7 +129,7 @@ pub(crate) fn interrupted() -> Reason {
 /// Takes an upload to its commit and has it announced. Dropping the future does not stop it.
 pub(crate) async fn receive(state: &GatewayState, upload: Upload) -> Result<Accepted, UploadError> {
     let (tell, told) = oneshot::channel();
-    let reception = Reception::new(state.clone(), upload.owner);
+    let reception = Reception::new(state.clone(), upload.owner, upload.name);
     let span = tracing::info_span!("upload", job.id = tracing::field::Empty);
     let task = async move {
         let outcome = reception.run(&upload.boundary, upload.body).await;
@@ -120,21 +146,29 @@ pub(crate) async fn receive(state: &GatewayState, upload: Upload) -> Result<Acce
 struct Reception {
     state: GatewayState,
     owner: Address,
+    name: Name,
     given_up: CancellationToken,
     form: Form,
     field: Field,
-    storing: Option<Storing>,
+    file: Option<File>,
+}
+
+/// The file of an upload, on its way to where it is kept, or not.
+enum File {
+    Stored(Storing),
+    Compared(Comparing),
 }
 
 impl Reception {
-    fn new(state: GatewayState, owner: Address) -> Self {
+    fn new(state: GatewayState, owner: Address, name: Name) -> Self {
         Self {
             state,
             owner,
+            name,
             given_up: CancellationToken::new(),
             form: Form::default(),
             field: Field::Ignored,
-            storing: None,
+            file: None,
         }
     }
 
@@ -142,19 +176,28 @@ impl Reception {
         let source = Source::new(&self.state.settings, &self.state.life, body, self.given_up.clone());
         let read = self.read(source, Parser::new(boundary)).await;
         let options = read.and_then(|()| Ok(self.form.options()?));
-        match (options, self.storing) {
-            (Ok(options), Some(storing)) => {
+        let ignored = self.form.ignored;
+        match (options, self.file) {
+            (Ok(options), Some(File::Stored(storing))) => {
                 let job = storing.commit(options).await?;
                 self.state.announce(job.clone());
-                let ignored = self.form.ignored;
-                Ok(Accepted { job, ignored })
+                Ok(Accepted {
+                    job,
+                    ignored,
+                    is_repetition: false,
+                })
             }
+            (Ok(options), Some(File::Compared(comparing))) => Ok(Accepted {
+                job: comparing.end(&options)?,
+                ignored,
+                is_repetition: true,
+            }),
             (Ok(_), None) => Err(UploadError::NotOneFile),
-            (Err(error), Some(storing)) => {
+            (Err(error), Some(File::Stored(storing))) => {
                 storing.discard(error.reason()).await;
                 Err(error)
             }
-            (Err(error), None) => Err(error),
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -167,8 +210,9 @@ impl Reception {
                     None => parser.end_of_input(),
                 },
                 Event::Part(head) => self.begin_part(head).await?,
-                Event::Data(bytes) => match (&mut self.field, &mut self.storing) {
-                    (Field::File, Some(storing)) => storing.write(bytes).await?,
+                Event::Data(bytes) => match (&mut self.field, &mut self.file) {
+                    (Field::File, Some(File::Stored(storing))) => storing.write(bytes).await?,
+                    (Field::File, Some(File::Compared(comparing))) => comparing.write(&bytes),
                     (field, _) => field.append(&bytes)?,
                 },
                 Event::PartEnd => {
@@ -185,11 +229,20 @@ impl Reception {
             self.field = self.form.begin(head.name);
             return Ok(());
         };
-        if self.storing.is_some() {
+        if self.file.is_some() {
             return Err(UploadError::NotOneFile);
         }
-        let begun = Storing::begin(&self.state, &self.owner, &filename, self.given_up.clone()).await;
-        self.storing = Some(begun.map_err(UploadError::Store)?);
+        let key = match std::mem::replace(&mut self.name, Name::None) {
+            Name::None => None,
+            Name::New(key) => Some(key),
+            Name::Of(first) => {
+                self.file = Some(File::Compared(Comparing::begin(*first)));
+                self.field = Field::File;
+                return Ok(());
+            }
+        };
+        let storing = Storing::begin(&self.state, &self.owner, key, &filename, self.given_up.clone()).await?;
+        self.file = Some(File::Stored(storing));
         self.field = Field::File;
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
-    Address, BlobWriter, Bucket, Job, JobId, JobState, NewBlob, NewJob, Options, PortError, Reason, ReasonCode,
-    Timestamp, Uploaded,
+    Address, BlobWriter, Bucket, IdempotencyKey, Job, JobId, JobState, NewBlob, NewJob, Options, PortError, Reason,
+    ReasonCode, Timestamp, Uploaded,
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -49,9 +49,10 @@ impl Storing {
     pub(super) async fn begin(
         state: &GatewayState,
         owner: &Address,
+        key: Option<IdempotencyKey>,
         sent_filename: &str,
         given_up: CancellationToken,
-    ) -> Result<Self, PortError> {
+    ) -> Result<Self, UploadError> {
         let id = JobId::new();
         tracing::Span::current().record("job.id", tracing::field::display(id));
         let filename = filename::clean(sent_filename);
@@ -59,9 +60,13 @@ impl Storing {
             id,
             owner: owner.clone(),
             filename: filename.clone(),
+            key: key.clone(),
         };
         let began_at = Timestamp::now();
-        state.jobs.create(job).await?;
+        match state.jobs.create(job).await {
+            Err(PortError::Conflict { .. }) if key.is_some() => return Err(UploadError::KeyInUse),
+            created => created.map_err(UploadError::Store)?,
+        }
         let hold = hold(state, id, given_up);
         let blob = NewBlob {
             id,
@@ -73,7 +78,7 @@ impl Storing {
             Ok(writer) => writer,
             Err(error) => {
                 fail(state, id, interrupted()).await;
-                return Err(error);
+                return Err(UploadError::Store(error));
             }
         };
         Ok(Self {
@@ -105,13 +110,17 @@ impl Storing {
             writer,
             _hold,
         } = self;
-        if let Err(error) = finish(writer, size_bytes).await {
-            discard(&state, id, None, interrupted()).await;
-            return Err(UploadError::Store(error));
-        }
+        let sha256 = match finish(writer, size_bytes).await {
+            Ok(sha256) => sha256,
+            Err(error) => {
+                discard(&state, id, None, interrupted()).await;
+                return Err(UploadError::Store(error));
+            }
+        };
         let uploaded = Uploaded {
             size_bytes,
             options: options.clone(),
+            sha256,
         };
         match commit_record(&state, id, uploaded).await {
             Committed::Yes => {}
@@ -170,10 +179,11 @@ fn hold(state: &GatewayState, id: JobId, given_up: CancellationToken) -> DropGua
     guard
 }
 
-async fn finish(writer: Box<dyn BlobWriter>, size_bytes: u64) -> Result<(), PortError> {
+/// Makes the file visible; its SHA-256.
+async fn finish(writer: Box<dyn BlobWriter>, size_bytes: u64) -> Result<Option<String>, PortError> {
     let blob = writer.finish(None).await?;
     if blob.len_bytes == size_bytes {
-        return Ok(());
+        return Ok(blob.sha256);
     }
     let what = format!("{size_bytes} bytes were written, {} stored", blob.len_bytes);
     Err(PortError::corrupt("store an upload", what))

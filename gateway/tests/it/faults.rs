@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Address, Announcement, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Fid, Head, Job, JobId, JobMessage,
-    JobState, JobStore, NewBlob, NewJob, PortError, Reason, Reference, Settlement, Space, Step, Uploaded, VerdictKind,
+    Address, Announcement, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Fid, Head, IdempotencyKey, Job,
+    JobId, JobMessage, JobState, JobStore, KeyedUpload, NewBlob, NewJob, PortError, Reason, Reference, Settlement,
+    Space, Step, Uploaded, VerdictKind,
 };
 
 /// How a call of a store goes wrong.
@@ -165,6 +166,9 @@ impl JobStore for FaultyJobs {
     }
     async fn commit_upload(&self, id: JobId, uploaded: Uploaded) -> Result<bool, PortError> {
         self.plan.run("commit", self.store.commit_upload(id, uploaded)).await
+    }
+    async fn find_by_key(&self, owner: &Address, key: &IdempotencyKey) -> Result<Option<KeyedUpload>, PortError> {
+        self.plan.run("key", self.store.find_by_key(owner, key)).await
     }
     async fn fail_upload(&self, id: JobId, reason: Reason) -> Result<bool, PortError> {
         self.plan.run("fail", self.store.fail_upload(id, reason)).await

@@ -152,7 +152,15 @@ impl Gateway {
     pub(crate) async fn receiving(&self) -> JobId {
         let id = JobId::new();
         let (owner, filename) = (address(ADA), "clip.mp4".to_owned());
-        self.jobs.create(NewJob { id, owner, filename }).await.unwrap();
+        self.jobs
+            .create(NewJob {
+                id,
+                owner,
+                filename,
+                key: None,
+            })
+            .await
+            .unwrap();
         id
     }
 

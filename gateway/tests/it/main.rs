@@ -9,6 +9,7 @@ mod download;
 mod early;
 mod faults;
 mod gateway;
+mod idempotency;
 mod janitor;
 mod jobs;
 mod login;

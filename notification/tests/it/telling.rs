@@ -78,10 +78,19 @@ impl Suite {
         let id = JobId::new();
         let owner = "ada@example.com".parse().unwrap();
         let filename = "talk.mp4".to_owned();
-        self.jobs.create(NewJob { id, owner, filename }).await.unwrap();
+        self.jobs
+            .create(NewJob {
+                id,
+                owner,
+                filename,
+                key: None,
+            })
+            .await
+            .unwrap();
         let uploaded = Uploaded {
             size_bytes: 1,
             options: Options::default(),
+            sha256: None,
         };
         assert!(self.jobs.commit_upload(id, uploaded).await.unwrap());
         self.jobs.claim(Step::Convert, id).await.unwrap().unwrap()

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Address, Bucket, Fid, Job, JobId, JobMessage, JobState, Mp3, Options, PortError, Reason, VerdictKind};
+use crate::{
+    Address, Bucket, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, Mp3, Options, PortError, Reason,
+    VerdictKind,
+};
 
 /// What a worker does to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +88,8 @@ pub struct NewJob {
     pub owner: Address,
     /// The upload's file name, without directories.
     pub filename: String,
+    /// What its owner calls this upload, if anything.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// What the gateway knows when the last byte is stored.
@@ -94,6 +99,17 @@ pub struct Uploaded {
     pub size_bytes: u64,
     /// The options sent along.
     pub options: Options,
+    /// The SHA-256 of the video, 64 lower-case hexadecimal digits, where it is known.
+    pub sha256: Option<String>,
+}
+
+/// The upload an owner's key names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyedUpload {
+    /// Its job.
+    pub job: Job,
+    /// The SHA-256 of its video, as [`Uploaded`] had it; None while it is `receiving`.
+    pub sha256: Option<String>,
 }
 
 /// Which announcement of a job a queue owes.
@@ -137,7 +153,8 @@ pub trait JobStore: Send + Sync {
     /// Records an upload that begins: `receiving`, leased.
     ///
     /// # Errors
-    /// `Conflict` when the job exists; after an error it may be the one from before.
+    /// `Conflict` when the job exists, or another one of this owner has its key; after an error it may be the one from
+    /// before.
     async fn create(&self, job: NewJob) -> Result<(), PortError>;
 
     /// Holds a `receiving` job for another 30 seconds; false when it is no longer receiving.
@@ -147,8 +164,12 @@ pub trait JobStore: Send + Sync {
     /// it is repeated; false when the upload was failed.
     async fn commit_upload(&self, id: JobId, uploaded: Uploaded) -> Result<bool, PortError>;
 
-    /// `receiving` to `failed` for `reason`, without telling anybody: whoever was uploading knows, or is gone. False
-    /// when it is no longer receiving.
+    /// The upload of this owner that has this key. Of several creations with one key at most one succeeds; the key is
+    /// free again when its upload failed, and else as long taken as its record exists.
+    async fn find_by_key(&self, owner: &Address, key: &IdempotencyKey) -> Result<Option<KeyedUpload>, PortError>;
+
+    /// `receiving` to `failed` for `reason`, without telling anybody: whoever was uploading knows, or is gone. Its key is
+    /// free again. False when it is no longer receiving.
     async fn fail_upload(&self, id: JobId, reason: Reason) -> Result<bool, PortError>;
 
     /// At most `limit` jobs that are `receiving` although their lease has ended, oldest first.

@@ -111,12 +111,14 @@ impl Bench {
                 id,
                 owner: "ada@example.com".parse().unwrap(),
                 filename: "talk.mp4".to_owned(),
+                key: None,
             })
             .await
             .unwrap();
         let uploaded = Uploaded {
             size_bytes: 1,
             options: Options::default(),
+            sha256: None,
         };
         assert!(self.jobs.commit_upload(id, uploaded).await.unwrap());
         id

@@ -6,6 +6,7 @@
 pub mod adoption;
 pub mod announcing;
 pub mod claims;
+pub mod keys;
 pub mod mails;
 pub mod records;
 pub mod settlements;
@@ -134,6 +135,7 @@ pub fn new_job(owner: Address) -> NewJob {
         id: Fid::new(),
         owner,
         filename: "$owner's {\"talk\"}; --.mp4".to_owned(),
+        key: None,
     }
 }
 
@@ -148,6 +150,7 @@ pub fn uploaded() -> Uploaded {
             start: Some("1:02.345".parse().expect("a position")),
             ..Options::default()
         },
+        sha256: Some("5e".repeat(32)),
     }
 }
 
@@ -212,6 +215,10 @@ macro_rules! job_store_suite {
             uploads::lapsed_uploads_are_listed_oldest_first;
             uploads::a_failed_upload_tells_nobody_and_cannot_be_committed;
             uploads::a_commit_and_a_failure_at_once_have_one_winner;
+            keys::a_key_names_one_upload_of_its_owner;
+            keys::of_two_uploads_with_one_key_at_once_one_begins;
+            keys::the_key_of_an_interrupted_upload_is_free_again;
+            keys::a_key_stays_with_its_job;
             claims::many_claimers_at_once_never_share_a_job;
             claims::one_job_claimed_by_many_at_once_has_one_winner;
             claims::the_oldest_job_is_claimed_first;

@@ -10,6 +10,11 @@ use super::Jobs;
 pub(super) async fn create(jobs: &Jobs) -> Result<(), Error> {
     let models = [
         index("by_owner", doc! { "owner_key": 1, "_id": -1 }, None),
+        unique(index(
+            "by_key",
+            doc! { "owner_key": 1, "idempotency_key": 1 },
+            Some("idempotency_key"),
+        )),
         index("by_state", doc! { "state": 1, "_id": -1 }, None),
         // Finished jobs are in none of these, so looking for work costs the same after a million of them.
         index(
@@ -48,4 +53,10 @@ fn index(name: &str, keys: Document, only_with: Option<&str>) -> IndexModel {
     options.name = Some(name.to_owned());
     options.partial_filter_expression = only_with.map(|field| doc! { field: { "$exists": true } });
     IndexModel::builder().keys(keys).options(options).build()
+}
+
+/// The same index, in which no two documents are alike.
+fn unique(mut index: IndexModel) -> IndexModel {
+    index.options.get_or_insert_default().unique = Some(true);
+    index
 }

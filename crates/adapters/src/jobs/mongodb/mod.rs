@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Address, Announcement, Bucket, Claim, Fid, Job, JobId, JobMessage, JobState, JobStore, NewJob, PortError, Reason,
-    Reference, Settlement, Step, Uploaded, VerdictKind,
+    Address, Announcement, Bucket, Claim, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, JobStore, KeyedUpload,
+    NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
 };
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::Error;
@@ -121,6 +121,12 @@ impl JobStore for MongoJobStore {
 
     async fn fail_upload(&self, id: JobId, reason: Reason) -> Result<bool, PortError> {
         self.run("fail an upload", |jobs| uploads::fail(jobs, id, reason)).await
+    }
+
+    async fn find_by_key(&self, owner: &Address, key: &IdempotencyKey) -> Result<Option<KeyedUpload>, PortError> {
+        let (owner, key) = (owner.clone(), key.clone());
+        let call = |jobs| uploads::find_by_key(jobs, owner, key);
+        self.run("find an upload by its key", call).await
     }
 
     async fn lapsed_uploads(&self, limit: u32) -> Result<Vec<JobId>, PortError> {

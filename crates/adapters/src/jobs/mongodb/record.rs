@@ -29,6 +29,7 @@ pub(super) struct Record {
     created_at: DateTime,
     updated_at: DateTime,
     pub(super) uploaded_at: Option<DateTime>,
+    pub(super) video_sha256: Option<String>,
     finished_at: Option<DateTime>,
     pub(super) announcement: Option<String>,
     pub(super) convert: Schedule,

@@ -1,6 +1,6 @@
 //! The gateway's part of a job: from the first byte to the commit point.
 
-use domain::{Address, JobId, NewJob, Reason, Uploaded};
+use domain::{Address, IdempotencyKey, JobId, KeyedUpload, NewJob, Reason, Uploaded};
 use mongodb::bson::{Document, doc, serialize_to_bson};
 use mongodb::error::Error;
 use mongodb::options::ReturnDocument;
@@ -10,12 +10,15 @@ use super::record::{Record, fid, find, object_id, signed};
 use super::{ABSENT, Jobs, come, literal, now_plus, set};
 
 pub(super) async fn create(jobs: Jobs, job: NewJob) -> Result<(), Error> {
-    let fields = doc! {
+    let mut fields = doc! {
         "state": "receiving",
         "progress": 0.0,
         "filename": literal(job.filename),
         "upload_lease_until": now_plus(milliseconds(LEASE)),
     };
+    if let Some(key) = job.key {
+        fields.insert("idempotency_key", literal(key.as_str()));
+    }
     insert(&jobs, job.id, &job.owner, fields).await.map(drop)
 }
 
@@ -61,7 +64,7 @@ pub(super) async fn renew(jobs: Jobs, id: JobId) -> Result<bool, Error> {
 }
 
 pub(super) async fn commit(jobs: Jobs, id: JobId, uploaded: Uploaded) -> Result<bool, Error> {
-    let fields = doc! {
+    let mut fields = doc! {
         "state": "queued",
         "size_bytes": signed(uploaded.size_bytes),
         "options": literal(serialize_to_bson(&uploaded.options)?),
@@ -71,6 +74,9 @@ pub(super) async fn commit(jobs: Jobs, id: JobId, uploaded: Uploaded) -> Result<
         "announcement": "video",
         "announcement_owed_at": "$$NOW",
     };
+    if let Some(sha256) = uploaded.sha256 {
+        fields.insert("video_sha256", literal(sha256));
+    }
     let committed = jobs.find_one_and_update(receiving(id), set(fields)).await?;
     if committed.is_some() {
         return Ok(true);
@@ -85,10 +91,20 @@ pub(super) async fn fail(jobs: Jobs, id: JobId, reason: Reason) -> Result<bool, 
         "state": "failed",
         "reason": literal(serialize_to_bson(&reason)?),
         "upload_lease_until": ABSENT,
+        "idempotency_key": ABSENT,
         "finished_at": "$$NOW",
     };
     let failed = jobs.find_one_and_update(receiving(id), set(fields)).await?;
     Ok(failed.is_some())
+}
+
+pub(super) async fn find_by_key(jobs: Jobs, owner: Address, key: IdempotencyKey) -> Result<Option<KeyedUpload>, Error> {
+    let filter = doc! { "owner_key": owner.key(), "idempotency_key": key.as_str() };
+    let found = jobs.find_one(filter).await?;
+    Ok(found.map(|mut record| KeyedUpload {
+        sha256: record.video_sha256.take(),
+        job: record.into(),
+    }))
 }
 
 pub(super) async fn lapsed(jobs: Jobs, limit: u32) -> Result<Vec<JobId>, Error> {

@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Address, Announcement, Bucket, Claim, Fid, Job, JobId, JobMessage, JobState, JobStore, NewJob, PortError, Reason,
-    Reference, Settlement, Step, Uploaded, VerdictKind,
+    Address, Announcement, Bucket, Claim, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, JobStore, KeyedUpload,
+    NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
@@ -42,10 +42,16 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Readers at a time. They never wait for the writer.
 const READERS: u32 = 4;
 /// The layout this program writes, in the file's `user_version`.
-const SCHEMA_VERSION: i64 = 2;
-/// What takes layout 1 to 2.
-const FROM_VERSION_1: &str =
-    "ALTER TABLE jobs ADD COLUMN video_unneeded INTEGER NOT NULL DEFAULT FALSE; PRAGMA user_version = 2";
+const SCHEMA_VERSION: i64 = 3;
+/// What takes each layout to the next one, from 1 on.
+const CHANGES: [&str; 2] = [
+    "ALTER TABLE jobs ADD COLUMN video_unneeded INTEGER NOT NULL DEFAULT FALSE;
+     PRAGMA user_version = 2;",
+    "ALTER TABLE jobs ADD COLUMN idempotency_key TEXT;
+     ALTER TABLE jobs ADD COLUMN video_sha256 TEXT;
+     CREATE UNIQUE INDEX jobs_by_key ON jobs (owner_key, idempotency_key) WHERE idempotency_key IS NOT NULL;
+     PRAGMA user_version = 3;",
+];
 
 /// The job records in one SQLite file.
 pub struct SqliteJobStore {
@@ -124,12 +130,16 @@ async fn prepare(writer: &SqlitePool) -> Result<(), PortError> {
             format!("layout {version} is newer than this program's {SCHEMA_VERSION}"),
         ));
     }
-    if version < SCHEMA_VERSION {
-        let change = match version {
-            1 => FROM_VERSION_1,
-            _ => include_str!("schema.sql"),
-        };
-        sqlx::raw_sql(change).execute(&mut *transaction).await.map_err(failed)?;
+    let changes: &[&'static str] = match usize::try_from(version) {
+        Ok(0) => &[include_str!("schema.sql")],
+        Ok(version) => CHANGES.get(version - 1..).unwrap_or_default(),
+        Err(_) => &[],
+    };
+    for change in changes {
+        sqlx::raw_sql(*change)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)
 }
@@ -168,6 +178,11 @@ impl JobStore for SqliteJobStore {
     async fn fail_upload(&self, id: JobId, reason: Reason) -> Result<bool, PortError> {
         self.run("fail an upload", uploads::fail(&self.writer, id, &reason))
             .await
+    }
+
+    async fn find_by_key(&self, owner: &Address, key: &IdempotencyKey) -> Result<Option<KeyedUpload>, PortError> {
+        let call = uploads::find_by_key(&self.readers, owner, key);
+        self.run("find an upload by its key", call).await
     }
 
     async fn lapsed_uploads(&self, limit: u32) -> Result<Vec<JobId>, PortError> {

@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     finished_at             INTEGER,
     -- Set when the MP3 is done and the video may go.
     video_unneeded          INTEGER NOT NULL DEFAULT FALSE,
+    -- What the owner calls the upload, and the digest by which its repetition is recognised.
+    idempotency_key         TEXT,
+    video_sha256            TEXT,
 
     upload_lease_until      INTEGER CHECK ((upload_lease_until IS NOT NULL) = (state = 'receiving')),
 
@@ -59,6 +62,7 @@ CREATE TABLE IF NOT EXISTS attempts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner_key, id);
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_key ON jobs (owner_key, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, id);
 CREATE INDEX IF NOT EXISTS jobs_by_mp3 ON jobs (mp3_fid, created_at, id) WHERE mp3_fid IS NOT NULL;
 CREATE INDEX IF NOT EXISTS jobs_receiving ON jobs (created_at, id, upload_lease_until)
@@ -75,4 +79,4 @@ CREATE INDEX IF NOT EXISTS jobs_to_tell ON jobs (created_at, id, tell_due_at, te
 CREATE VIEW IF NOT EXISTS clock AS
     SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now_ms;
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

@@ -1,6 +1,6 @@
 //! The gateway's part of a job: from the first byte to the commit point.
 
-use domain::{JobId, NewJob, Reason, Uploaded};
+use domain::{Address, IdempotencyKey, JobId, KeyedUpload, NewJob, Reason, Uploaded};
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
 
@@ -9,14 +9,16 @@ use super::record;
 
 pub(super) async fn create(writer: &SqlitePool, job: &NewJob) -> sqlx::Result<()> {
     let insert = sqlx::query(
-        "INSERT INTO jobs (id, owner, owner_key, filename, state, created_at, updated_at, upload_lease_until)
-         SELECT ?1, ?2, ?3, ?4, 'receiving', now_ms, now_ms, now_ms + ?5 FROM clock",
+        "INSERT INTO jobs (id, owner, owner_key, filename, state, created_at, updated_at, upload_lease_until,
+             idempotency_key)
+         SELECT ?1, ?2, ?3, ?4, 'receiving', now_ms, now_ms, now_ms + ?5, ?6 FROM clock",
     )
     .bind(job.id.to_string())
     .bind(job.owner.as_str())
     .bind(job.owner.key())
     .bind(&job.filename)
-    .bind(milliseconds(LEASE));
+    .bind(milliseconds(LEASE))
+    .bind(job.key.as_ref().map(IdempotencyKey::as_str));
     insert.execute(writer).await.map(drop)
 }
 
@@ -34,7 +36,7 @@ pub(super) async fn commit(writer: &SqlitePool, id: JobId, uploaded: &Uploaded) 
     let options = serde_json::to_string(&uploaded.options).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let mut transaction = super::begin(writer).await?;
     sqlx::query(
-        "UPDATE jobs SET state = 'queued', size_bytes = ?2, options = ?3,
+        "UPDATE jobs SET state = 'queued', size_bytes = ?2, options = ?3, video_sha256 = ?4,
              uploaded_at = now_ms, updated_at = now_ms, upload_lease_until = NULL, convert_due_at = 0,
              announcement = 'video', announcement_owed_at = now_ms
          FROM clock WHERE id = ?1 AND state = 'receiving'",
@@ -42,6 +44,7 @@ pub(super) async fn commit(writer: &SqlitePool, id: JobId, uploaded: &Uploaded) 
     .bind(id.to_string())
     .bind(record::signed(uploaded.size_bytes))
     .bind(options)
+    .bind(&uploaded.sha256)
     .execute(&mut *transaction)
     .await?;
     // A repetition, because the first answer was lost, finds the upload committed by nobody else.
@@ -56,13 +59,31 @@ pub(super) async fn commit(writer: &SqlitePool, id: JobId, uploaded: &Uploaded) 
 pub(super) async fn fail(writer: &SqlitePool, id: JobId, reason: &Reason) -> sqlx::Result<bool> {
     let update = sqlx::query(
         "UPDATE jobs SET state = 'failed', reason_code = ?2, reason_message = ?3,
-             upload_lease_until = NULL, finished_at = now_ms, updated_at = now_ms
+             upload_lease_until = NULL, idempotency_key = NULL, finished_at = now_ms, updated_at = now_ms
          FROM clock WHERE id = ?1 AND state = 'receiving'",
     )
     .bind(id.to_string())
     .bind(reason.code.as_str())
     .bind(&reason.message);
     Ok(update.execute(writer).await?.rows_affected() == 1)
+}
+
+pub(super) async fn find_by_key(
+    readers: &SqlitePool,
+    owner: &Address,
+    key: &IdempotencyKey,
+) -> sqlx::Result<Option<KeyedUpload>> {
+    let row = sqlx::query("SELECT * FROM jobs WHERE owner_key = ?1 AND idempotency_key = ?2")
+        .bind(owner.key())
+        .bind(key.as_str())
+        .fetch_optional(readers)
+        .await?;
+    let keyed = |row| {
+        let job = record::job(&row)?;
+        let sha256 = row.try_get("video_sha256")?;
+        Ok(KeyedUpload { job, sha256 })
+    };
+    row.map(keyed).transpose()
 }
 
 pub(super) async fn lapsed(readers: &SqlitePool, limit: u32) -> sqlx::Result<Vec<JobId>> {

@@ -162,6 +162,43 @@ async fn a_file_that_is_no_database_or_of_a_newer_program_is_left_alone() -> Res
 }
 
 #[tokio::test]
+async fn a_file_of_an_older_program_is_brought_up_to_date_with_its_records() -> Result<()> {
+    for (version, added_since) in [
+        (2, &["idempotency_key", "video_sha256"][..]),
+        (1, &["idempotency_key", "video_sha256", "video_unneeded"]),
+    ] {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("jobs.db");
+        let store = SqliteJobStore::open(&path)?;
+        let job = new_job(ada());
+        let id = job.id;
+        store.create(job).await?;
+        let mut connection = connection(&path).await?;
+        sqlx::query("DROP INDEX jobs_by_key").execute(&mut connection).await?;
+        for column in added_since {
+            let drop = format!("ALTER TABLE jobs DROP COLUMN {column}");
+            sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&mut connection).await?;
+        }
+        let pragma = format!("PRAGMA user_version = {version}");
+        sqlx::query(sqlx::AssertSqlSafe(pragma))
+            .execute(&mut connection)
+            .await?;
+        drop((store, connection));
+
+        let store = SqliteJobStore::open(&path)?;
+        assert!(store.commit_upload(id, uploaded()).await?, "layout {version}");
+        let key: domain::IdempotencyKey = "key".parse()?;
+        let keyed = || domain::NewJob {
+            key: Some(key.clone()),
+            ..new_job(ada())
+        };
+        store.create(keyed()).await?;
+        assert!(store.create(keyed()).await.is_err(), "layout {version}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_read_is_reported_as_damaged() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("jobs.db");
@@ -256,9 +293,10 @@ async fn records_of_the_first_layout_are_taken_over() -> Result<()> {
     store.create(job).await?;
     store.commit_upload(id, uploaded()).await?;
     let mut connection = connection(&path).await?;
-    sqlx::raw_sql("ALTER TABLE jobs DROP COLUMN video_unneeded; PRAGMA user_version = 1")
-        .execute(&mut connection)
-        .await?;
+    let first_layout = "DROP INDEX jobs_by_key; ALTER TABLE jobs DROP COLUMN idempotency_key;
+         ALTER TABLE jobs DROP COLUMN video_sha256; ALTER TABLE jobs DROP COLUMN video_unneeded;
+         PRAGMA user_version = 1";
+    sqlx::raw_sql(first_layout).execute(&mut connection).await?;
     drop(store);
     let store = SqliteJobStore::open(&path)?;
     let claim = store.claim_due(Step::Convert).await?.unwrap();

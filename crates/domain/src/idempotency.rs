@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The most characters of a key; a UUID has 36.
-pub const MAX_IDEMPOTENCY_KEY_CHARACTERS: usize = 255;
+pub const MAX_IDEMPOTENCY_KEY_CHARACTERS: u8 = 255;
 
 /// What a client calls one upload, to send it again without making a second job: 1 to 255 visible ASCII characters.
 /// Keys of different owners have nothing to do with each other.
@@ -27,7 +27,7 @@ impl FromStr for IdempotencyKey {
     type Err = InvalidIdempotencyKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
-        let is_bounded = (1..=MAX_IDEMPOTENCY_KEY_CHARACTERS).contains(&text.len());
+        let is_bounded = (1..=usize::from(MAX_IDEMPOTENCY_KEY_CHARACTERS)).contains(&text.len());
         let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         (is_bounded && is_visible)
             .then(|| Self(text.to_owned()))
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_key_is_short_and_visible() {
-        let longest = "k".repeat(MAX_IDEMPOTENCY_KEY_CHARACTERS);
+        let longest = "k".repeat(MAX_IDEMPOTENCY_KEY_CHARACTERS.into());
         for key in ["a", "01HF7YAT31VYH3NN4X6Z4V3WQK", "\"quoted\"", "$key", &longest] {
             assert_eq!(key.parse::<IdempotencyKey>().unwrap().as_str(), key);
         }

@@ -17,7 +17,7 @@ use crate::GatewayState;
 /// How many jobs a list holds when nothing is asked for.
 const DEFAULT_LIMIT: u32 = 50;
 /// How many it holds at most.
-const MAX_LIMIT: u32 = 200;
+pub(super) const MAX_LIMIT: u32 = 200;
 
 /// What stands in the place of an id, if it is text at all.
 type PathId<'a> = Result<&'a Path<String>, &'a PathRejection>;

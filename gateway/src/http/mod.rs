@@ -6,6 +6,7 @@ mod conditions;
 mod disposition;
 mod download;
 mod jobs;
+mod limits;
 mod linger;
 mod login;
 mod plain;
@@ -39,6 +40,7 @@ pub fn router(state: GatewayState) -> Router {
         .route("/upload", post(upload::upload))
         .route("/download", get(download::download))
         .route("/api/v1/jobs", get(jobs::list))
+        .route("/api/v1/limits", get(limits::limits))
         .route("/api/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
         .with_state(state)
         .merge(probes)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::{InvalidOption, OptionName, Options};
 
 /// The most bytes of an option's value; none needs half of them.
-const MAX_VALUE_BYTES: usize = 64;
+pub(crate) const MAX_VALUE_BYTES: usize = 64;
 
 /// What the text fields said so far.
 #[derive(Default)]

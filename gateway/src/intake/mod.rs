@@ -24,6 +24,7 @@ use tracing::Instrument as _;
 use crate::GatewayState;
 use crate::multipart::{Boundary, Event, Malformed, Parser, PartHead};
 use comparing::Comparing;
+pub(crate) use form::MAX_VALUE_BYTES;
 use form::{Field, Form};
 use source::Source;
 use storing::Storing;

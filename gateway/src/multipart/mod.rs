@@ -18,7 +18,7 @@ mod parser;
 
 pub(crate) use delimiter::Boundary;
 pub(crate) use head::PartHead;
-pub(crate) use parser::{Event, Parser};
+pub(crate) use parser::{Event, MAX_PART_HEAD_BYTES, MAX_PARTS, Parser};
 
 /// The body is not multipart/form-data as the standards write it, or exceeds a limit of the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,11 +6,11 @@ use super::delimiter::{Delimiter, Scan};
 use super::{Boundary, Malformed, PartHead};
 
 /// The most bytes of a part's head.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_PART_HEAD_BYTES: usize = 16 * 1024;
 /// The most bytes before the first delimiter, and behind the last one: nobody sends any.
 const MAX_MARGIN_BYTES: usize = 16 * 1024;
 /// The most parts: one file and a few options.
-const MAX_PARTS: u32 = 100;
+pub(crate) const MAX_PARTS: u32 = 100;
 
 /// What comes next in a body.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Parser {
             .windows(4)
             .position(|window| window == b"\r\n\r\n")
             .map(|at| at + searched_bytes);
-        if end.unwrap_or(self.buffer.len()) > MAX_HEAD_BYTES {
+        if end.unwrap_or(self.buffer.len()) > MAX_PART_HEAD_BYTES {
             return Err(Malformed("a part's head is too long"));
         }
         let Some(end) = end else {
@@ -297,7 +297,7 @@ mod tests {
         while parser.next().is_ok() {
             parser.feed(&[b'x'; 4096]);
             fed_bytes += 4096;
-            assert!(fed_bytes <= MAX_HEAD_BYTES + 4096);
+            assert!(fed_bytes <= MAX_PART_HEAD_BYTES + 4096);
         }
     }
 

@@ -147,3 +147,39 @@ async fn a_job_is_cancelled_once() {
     let again = gateway.call_as(&ada, "DELETE", &target).await;
     again.assert_problem(409, "not_cancellable");
 }
+
+#[tokio::test]
+async fn the_limits_are_told_to_anybody_as_they_are_set() {
+    let mut setup = crate::gateway::Setup::new().await;
+    setup.settings.max_upload_bytes = 1_000_000;
+    setup.settings.pace.upload_floor_window = 7.try_into().unwrap();
+    setup.settings.logins.login_failures_per_account = 3.try_into().unwrap();
+    let gateway = setup.start().await;
+    let answer = gateway.call("GET", "/api/v1/limits", &[]).await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
+    let expected = serde_json::json!({
+        "upload": {
+            "max_bytes": 1_000_000, "floor_bytes_per_second": 8192, "floor_window_seconds": 7, "min_free_percent": 0,
+            "max_parts": 100, "max_part_head_bytes": 16384, "max_option_bytes": 64,
+            "idempotency_key_characters": {"min": 1, "max": 255},
+        },
+        "options": {
+            "vbr": {"min": 0, "max": 9},
+            "bitrate": [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+            "quality": {"min": 0, "max": 9},
+            "channels": {"min": 1, "max": 2},
+            "rate": [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000],
+        },
+        "media": {
+            "duration_seconds": 43200, "streams": 64, "channels": 8, "mp3_bytes": 2_147_483_648_u64,
+            "conversion_seconds": 14400,
+        },
+        "request": {"max_head_bytes": 65536, "max_headers": 100, "head_seconds": 10},
+        "login": {"failures_per_account": 3, "failures_per_address": 30, "window_seconds": 60},
+        "jobs": {"max_limit": 200},
+    });
+    assert_eq!(answer.json(), expected);
+}

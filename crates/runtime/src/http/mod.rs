@@ -4,4 +4,4 @@ mod problem;
 mod server;
 
 pub use problem::Problem;
-pub use server::{PeerAddress, serve};
+pub use server::{HEADER_TIMEOUT, MAX_HEAD_BYTES, MAX_HEADERS, PeerAddress, serve};

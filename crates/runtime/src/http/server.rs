@@ -25,9 +25,11 @@ use tower::ServiceExt as _;
 use crate::Lifecycle;
 
 /// How long a client may take for the head of a request; axum's own server has no such limit.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head; beyond, hyper answers 431.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The most lines of a request's head; beyond, hyper answers 431.
+pub const MAX_HEADERS: usize = 100;
 /// The most connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 8192;
 /// How long to wait when the system has no file descriptor or memory left for another connection.
@@ -107,6 +109,7 @@ fn connection(stream: TcpStream, peer: SocketAddr, router: Router) -> impl Grace
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
 }
 

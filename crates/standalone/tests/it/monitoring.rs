@@ -66,6 +66,24 @@ async fn scrape(suite: &Suite) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_limits_that_the_gateway_tells_are_those_of_the_converter() {
+    let suite = Suite::start(Place::Embedded).await;
+    let url = format!("http://{}/api/v1/limits", suite.stack.gateway.unwrap());
+    let curl = Command::new("curl").args(["-sf", "--noproxy", "*", &url]).output();
+    let told: Value = serde_json::from_slice(&curl.await.unwrap().stdout).unwrap();
+    let limits = ::media::Limits::default();
+    let expected = serde_json::json!({
+        "duration_seconds": limits.duration.as_secs(),
+        "streams": limits.streams,
+        "channels": limits.channels,
+        "mp3_bytes": limits.output_bytes,
+        "conversion_seconds": limits.time.as_secs(),
+    });
+    assert_eq!(told["media"], expected);
+    suite.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_the_dashboard_and_the_alerts_finds_its_metric_with_its_labels() {
     let suite = Suite::start(Place::Embedded).await;
     let ada = suite.visitor("ada@example.com").await;

@@ -9,9 +9,6 @@ use tokio::net::TcpListener;
 
 use crate::{GatewayState, Ports, ServeSettings, router};
 
-/// How long requests at hand have after SIGTERM; uploads that outlast it are answered 503 and leave nothing behind.
-const GRACE: Duration = Duration::from_secs(30);
-
 /// Serves until SIGTERM. Ends the process with one sentence when a port cannot be listened to.
 pub async fn serve(ports: Ports, settings: ServeSettings) -> ExitCode {
     let life = Lifecycle::new();
@@ -25,5 +22,6 @@ pub async fn serve(ports: Ports, settings: ServeSettings) -> ExitCode {
     tracing::info!(address = %settings.listen, "serving");
     state.start();
     life.spawn(runtime::http::serve(listener, router(state), life.clone()));
-    life.run_until_signal(GRACE).await
+    life.run_until_signal(Duration::from_secs(settings.shutdown_grace.into()))
+        .await
 }

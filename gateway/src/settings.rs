@@ -54,6 +54,10 @@ pub struct ServeSettings {
     /// The auth service, as `host:port`.
     #[arg(long, env, value_name = "HOST:PORT", default_value = "auth:5000")]
     pub auth_svc_address: String,
+    /// How many seconds requests at hand have after SIGTERM; an upload that outlasts them is answered 503 and leaves nothing
+    /// behind.
+    #[arg(long, env, value_name = "SECONDS", default_value_t = 30)]
+    pub shutdown_grace: u32,
     /// Where everything is.
     #[command(flatten)]
     pub backends: Backends,

@@ -11,11 +11,12 @@ use tokio_util::task::TaskTracker;
 /// The life of one process, or of one suite inside it. A value, passed to whoever needs it; clones share it.
 ///
 /// [`stopping`](Self::stopping) says: take no new work and finish what you hold. [`aborting`](Self::aborting) says:
-/// the grace is over, give back what you hold now.
+/// the grace is over, give back what you hold now. [`ended`](Self::ended) says: nothing is left.
 #[derive(Clone, Default)]
 pub struct Lifecycle {
     stopping: CancellationToken,
     aborting: CancellationToken,
+    ended: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -38,6 +39,11 @@ impl Lifecycle {
         self.aborting.clone()
     }
 
+    /// Cancelled when every task has ended or was dropped.
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
     /// Runs a task that the end of the life waits for. It must end soon after `aborting`.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
@@ -55,6 +61,7 @@ impl Lifecycle {
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             self.abort().await;
         }
+        self.ended.cancel();
     }
 
     async fn abort(&self) {
@@ -104,6 +111,19 @@ mod tests {
         life.shut_down(Duration::from_secs(60)).await;
         finished.await.unwrap();
         assert!(!life.aborting().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_has_ended_when_its_last_task_has() {
+        let life = Lifecycle::new();
+        let (ended, aborting) = (life.ended(), life.aborting());
+        let still_lived = life.ended();
+        life.spawn(async move {
+            aborting.cancelled().await;
+            assert!(!still_lived.is_cancelled());
+        });
+        life.shut_down(Duration::from_secs(30)).await;
+        assert!(ended.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

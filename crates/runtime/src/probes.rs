@@ -19,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::{Lifecycle, http};
@@ -41,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Readiness {
     checks: Vec<(&'static str, Kind, Check)>,
     last: Mutex<Option<(Instant, Report)>>,
+    stopping: CancellationToken,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,7 +69,7 @@ where
 /// The answer of `/readyz?verbose`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Whether the service is of use.
+    /// Whether the service is of use; false while it stops.
     pub ready: bool,
     /// Whether anything is away.
     pub degraded: bool,
@@ -110,8 +112,20 @@ impl Readiness {
         self
     }
 
+    /// Is of use only until `stopping` is cancelled: whoever sends requests is to send them elsewhere then.
+    #[must_use]
+    pub fn until(self, stopping: CancellationToken) -> Self {
+        Self { stopping, ..self }
+    }
+
     /// Checks everything, or repeats an answer younger than a second.
     pub async fn report(&self) -> Report {
+        let mut report = self.found().await;
+        report.ready &= !self.stopping.is_cancelled();
+        report
+    }
+
+    async fn found(&self) -> Report {
         let mut last = self.last.lock().await;
         if let Some((at, report)) = &*last
             && at.elapsed() < FRESH
@@ -180,7 +194,8 @@ pub fn operations_router(readiness: Arc<Readiness>, metrics: Metrics) -> Router 
     router(readiness).route("/metrics", scrape)
 }
 
-/// Serves the operations port on `life` and says where it is open.
+/// Serves the operations port and says where it is open. It stays open until `life` has ended, so that the end can be
+/// watched, and says from its beginning that the service is not ready.
 ///
 /// # Errors
 /// The address cannot be listened to.
@@ -193,11 +208,15 @@ pub async fn serve(
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "operations port is open");
-    life.spawn(http::serve(
-        listener,
-        operations_router(Arc::new(readiness), metrics),
-        life.clone(),
-    ));
+    let router = operations_router(Arc::new(readiness.until(life.stopping())), metrics);
+    // No task of the life, which would wait for it.
+    let own_life = Lifecycle::new();
+    let ended = life.ended();
+    tokio::spawn(async move {
+        own_life.spawn(http::serve(listener, router, own_life.clone()));
+        ended.cancelled().await;
+        own_life.shut_down(Duration::ZERO).await;
+    });
     Ok(address)
 }
 
@@ -243,6 +262,40 @@ mod tests {
         let report = readiness.report().await;
         assert!(report.ready && report.degraded);
         assert_eq!(report.checks["space"], "full");
+    }
+
+    #[tokio::test]
+    async fn the_operations_port_says_not_ready_while_the_service_stops_and_closes_at_its_end() {
+        let life = Lifecycle::new();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = serve(address, Readiness::new(), Metrics::default(), &life)
+            .await
+            .unwrap();
+        let ask = async |path: &str| {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
+                .await
+                .unwrap();
+            let mut answer = String::new();
+            tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer)
+                .await
+                .unwrap();
+            answer[9..12].to_owned()
+        };
+        assert_eq!(ask("/readyz").await, "200");
+        let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+        life.spawn(async move { finished.await.unwrap() });
+        life.stop();
+        assert_eq!(ask("/readyz").await, "503");
+        assert_eq!(ask("/healthz").await, "200");
+        assert_eq!(ask("/metrics").await, "200");
+        finish.send(()).unwrap();
+        life.shut_down(Duration::from_secs(60)).await;
+        testkit::until("the port is closed", async || {
+            tokio::net::TcpStream::connect(address).await.err()
+        })
+        .await;
     }
 
     #[tokio::test]

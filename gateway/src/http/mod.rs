@@ -34,7 +34,7 @@ use plain::Plain;
 /// Everything the gateway serves on its own port: the routes and the probes.
 pub fn router(state: GatewayState) -> Router {
     let life = state.life.clone();
-    let probes = runtime::probes::router(Arc::new(state.readiness()));
+    let probes = runtime::probes::router(Arc::new(state.readiness().until(life.stopping())));
     Router::new()
         .route("/login", post(login::login))
         .route("/upload", post(upload::upload))

@@ -25,8 +25,12 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::of(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub(crate) fn of(stream: TcpStream) -> Self {
         Self {
-            stream: TcpStream::connect(address).await.unwrap(),
+            stream,
             received: Vec::new(),
         }
     }
@@ -35,10 +39,7 @@ impl Client {
     pub(crate) async fn connect_from(client: &str, address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(client.parse().unwrap(), 0)).unwrap();
-        Self {
-            stream: socket.connect(address).await.unwrap(),
-            received: Vec::new(),
-        }
+        Self::of(socket.connect(address).await.unwrap())
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {

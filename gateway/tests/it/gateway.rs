@@ -76,6 +76,18 @@ impl Setup {
         }
     }
 
+    /// Serves an auth of its own, with the same accounts, for a gateway that is a process.
+    pub(crate) async fn serve_auth(&self) -> SocketAddr {
+        let url = format!("sqlite:{}/users.db", self.scratch.path().display());
+        let users = adapters::users::connect(&url.parse().unwrap()).unwrap();
+        let service = AuthService::new(users, TokenSigner::new(SECRET).unwrap(), PlaintextPasswords::Refuse);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = auth::http::router(Arc::new(service));
+        tokio::spawn(runtime::http::serve(listener, router, Lifecycle::new()));
+        address
+    }
+
     pub(crate) async fn start(self) -> Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

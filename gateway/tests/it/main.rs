@@ -15,6 +15,7 @@ mod jobs;
 mod login;
 mod multipart;
 mod ownership;
+mod rolling;
 mod routes;
 mod stopping;
 mod store_trouble;

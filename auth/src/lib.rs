@@ -12,6 +12,7 @@
 pub mod accounts;
 mod hashing;
 pub mod http;
+mod metrics;
 mod password;
 mod reachability;
 mod server;

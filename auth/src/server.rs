@@ -23,6 +23,7 @@ pub struct Auth {
     pub service: Arc<AuthService>,
     /// The account to make when it is missing.
     pub admin: Option<(Address, Secret)>,
+    metrics: Metrics,
 }
 
 impl Auth {
@@ -34,11 +35,14 @@ impl Auth {
         let secret = settings.accounts.jwt_secret.as_ref();
         let secret = secret.ok_or("JWT_SECRET is not set: it signs the tokens and is the same for every replica")?;
         let signer = TokenSigner::new(secret.expose()).map_err(|weak| weak.to_string())?;
+        let metrics = Metrics::default();
         let service = AuthService::new(Arc::clone(&store), signer, settings.accounts.plaintext_passwords);
+        let service = service.counted_in(&metrics);
         Ok(Self {
             store,
             service: Arc::new(service),
             admin: settings.accounts.admin.account()?,
+            metrics,
         })
     }
 
@@ -53,7 +57,7 @@ impl Auth {
         probes::serve(
             settings.ops_listen,
             http::readiness(&self.service),
-            Metrics::default(),
+            self.metrics.clone(),
             life,
         )
         .await

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::{Address, AuthError, Authenticator, Claims, Credentials, PortError, Timestamp, User, UserStore};
+use runtime::metrics::Metrics;
 
 use crate::hashing::Hashing;
+use crate::metrics::AuthMetrics;
 use crate::password::{self, PlaintextPasswords, Verdict};
 use crate::reachability::Reachability;
 use crate::standing::{Remembered, Standing, Standings};
@@ -25,6 +27,7 @@ pub struct AuthService {
     hashing: Hashing,
     standings: Standings,
     reachability: Reachability,
+    metrics: AuthMetrics,
 }
 
 impl AuthService {
@@ -37,7 +40,63 @@ impl AuthService {
             hashing: Hashing::default(),
             standings: Standings::default(),
             reachability: Reachability::default(),
+            metrics: AuthMetrics::default(),
         }
+    }
+
+    /// Shows in `metrics` what it finds.
+    #[must_use]
+    pub fn counted_in(self, metrics: &Metrics) -> Self {
+        let metrics = AuthMetrics::new(metrics);
+        Self { metrics, ..self }
+    }
+
+    async fn judge_password(&self, credentials: &Credentials) -> Result<String, AuthError> {
+        let admission = self.hashing.admit()?;
+        let user = match credentials.username.parse::<Address>() {
+            Ok(email) => self.look_up(&email).await.map_err(AuthError::Unavailable)?,
+            Err(_) => None,
+        };
+
+        let stored = user.as_ref().map(|user| user.password.clone());
+        let (password, plaintext) = (credentials.password.clone(), self.plaintext);
+        let verdict = self
+            .hashing
+            .run(admission, move || {
+                password::judge(stored.as_deref(), &password, plaintext)
+            })
+            .await?;
+
+        let Some(user) = user else {
+            return Err(AuthError::Refused);
+        };
+        if verdict == Verdict::Unusable {
+            tracing::warn!(
+                user.id = user.id,
+                "what the account has for a password lets nobody in: `user passwd` sets another"
+            );
+        }
+        if user.disabled_at.is_some() || matches!(verdict, Verdict::Wrong | Verdict::Unusable) {
+            return Err(AuthError::Refused);
+        }
+        if let Verdict::RightAndOutdated(hash) = verdict {
+            self.rehash(&user, &hash).await;
+        }
+
+        // A password set within this second voids what was issued in it; the new token counts from the next.
+        let now = Timestamp::now().unix_ms().div_euclid(1000);
+        let iat = user
+            .tokens_valid_from
+            .map_or(now, |from| now.max(from.unix_ms().div_euclid(1000)));
+        self.signer
+            .sign(user.email, iat)
+            .map_err(|error| AuthError::Unavailable(PortError::unavailable("sign a token", error)))
+    }
+
+    async fn judge_token(&self, token: &str) -> Result<Claims, AuthError> {
+        let claims = self.signer.read(token).ok_or(AuthError::Refused)?;
+        let in_force = self.is_in_force(&claims).await;
+        in_force.then_some(claims).ok_or(AuthError::Refused)
     }
 
     /// The account, and its standing remembered.
@@ -98,54 +157,15 @@ impl AuthService {
 #[async_trait]
 impl Authenticator for AuthService {
     async fn login(&self, credentials: &Credentials) -> Result<String, AuthError> {
-        let admission = self.hashing.admit()?;
-        let user = match credentials.username.parse::<Address>() {
-            Ok(email) => self.look_up(&email).await.map_err(AuthError::Unavailable)?,
-            Err(_) => None,
-        };
-
-        let stored = user.as_ref().map(|user| user.password.clone());
-        let (password, plaintext) = (credentials.password.clone(), self.plaintext);
-        let verdict = self
-            .hashing
-            .run(admission, move || {
-                password::judge(stored.as_deref(), &password, plaintext)
-            })
-            .await?;
-
-        let Some(user) = user else {
-            return Err(AuthError::Refused);
-        };
-        if verdict == Verdict::Unusable {
-            tracing::warn!(
-                user.id = user.id,
-                "what the account has for a password lets nobody in: `user passwd` sets another"
-            );
-        }
-        if user.disabled_at.is_some() || matches!(verdict, Verdict::Wrong | Verdict::Unusable) {
-            return Err(AuthError::Refused);
-        }
-        if let Verdict::RightAndOutdated(hash) = verdict {
-            self.rehash(&user, &hash).await;
-        }
-
-        // A password set within this second voids what was issued in it; the new token counts from the next.
-        let now = Timestamp::now().unix_ms().div_euclid(1000);
-        let iat = user
-            .tokens_valid_from
-            .map_or(now, |from| now.max(from.unix_ms().div_euclid(1000)));
-        self.signer
-            .sign(user.email, iat)
-            .map_err(|error| AuthError::Unavailable(PortError::unavailable("sign a token", error)))
+        let judged = self.judge_password(credentials).await;
+        self.metrics.password(&judged);
+        judged
     }
 
     async fn validate(&self, token: &str) -> Result<Claims, AuthError> {
-        let claims = self.signer.read(token).ok_or(AuthError::Refused)?;
-        if self.is_in_force(&claims).await {
-            Ok(claims)
-        } else {
-            Err(AuthError::Refused)
-        }
+        let judged = self.judge_token(token).await;
+        self.metrics.token(&judged);
+        judged
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -11,7 +11,9 @@ use runtime::metrics::Metrics;
 #[derive(Clone)]
 pub(crate) struct GatewayMetrics {
     /// Uploads by how they ended.
-    pub(crate) uploads: Family<UploadLabels, Counter>,
+    uploads: Family<OutcomeLabels, Counter>,
+    /// Logins by how they ended.
+    logins: Family<OutcomeLabels, Counter>,
     /// Bytes of uploads that were taken.
     pub(crate) upload_bytes: Counter,
     /// Files the janitor deleted.
@@ -25,14 +27,15 @@ pub(crate) struct GatewayMetrics {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct UploadLabels {
-    pub(crate) outcome: &'static str,
+struct OutcomeLabels {
+    outcome: &'static str,
 }
 
 impl GatewayMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
             uploads: metrics.register("uploads", "Uploads by how they ended", Family::default()),
+            logins: metrics.register("logins", "Logins by how they ended", Family::default()),
             upload_bytes: metrics.register("upload_bytes", "Bytes of uploads that were taken", Counter::default()),
             janitor_deleted: metrics.register("janitor_deleted", "Files the janitor deleted", Counter::default()),
             janitor_waiting: metrics.register(
@@ -56,6 +59,10 @@ impl GatewayMetrics {
     }
 
     pub(crate) fn upload_ended(&self, outcome: &'static str) {
-        self.uploads.get_or_create(&UploadLabels { outcome }).inc();
+        self.uploads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub(crate) fn login_ended(&self, outcome: &'static str) {
+        self.logins.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 }

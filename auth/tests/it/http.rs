@@ -263,3 +263,28 @@ async fn a_burst_of_logins_is_answered_in_part_and_the_rest_asked_to_come_back()
         StatusCode::OK
     );
 }
+
+#[tokio::test]
+async fn passwords_and_tokens_are_counted_by_what_they_were_found_to_be() {
+    let accounts = Accounts::with_ada().await;
+    let metrics = runtime::metrics::Metrics::default();
+    let signer = auth::TokenSigner::new(SECRET).unwrap();
+    let service = AuthService::new(accounts.store.clone(), signer, auth::PlaintextPasswords::Refuse);
+    let service = Arc::new(service.counted_in(&metrics));
+    let token = login(&service, &basic("Ada@example.com", "hunter2")).await.body;
+    for (username, password) in [("Ada@example.com", "wrong"), ("nobody@example.com", "hunter2")] {
+        login(&service, &basic(username, password)).await;
+    }
+    for token in [&*token, &token, &token, "a.b.c"] {
+        validate(&service, &format!("Bearer {token}")).await;
+    }
+    let text = metrics.encode();
+    for line in [
+        "mp3_passwords_judged_total{outcome=\"good\"} 1",
+        "mp3_passwords_judged_total{outcome=\"refused\"} 2",
+        "mp3_tokens_judged_total{outcome=\"good\"} 3",
+        "mp3_tokens_judged_total{outcome=\"refused\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}

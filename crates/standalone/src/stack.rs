@@ -121,7 +121,7 @@ impl Stack {
         };
 
         let children = Children::new(&settings.conversion);
-        let authenticator = stack.start_auth(settings, &services.auth, data, life).await?;
+        let authenticator = stack.start_auth(settings, &services.auth, data, life, &metrics).await?;
         if services.gateway {
             let listener = listen("MP3_LISTEN", settings.listen).await?;
             let address = listener
@@ -170,6 +170,7 @@ impl Stack {
         auth: &Auth,
         data: &DataDir,
         life: &Lifecycle,
+        metrics: &Metrics,
     ) -> Result<Arc<dyn Authenticator>, StackError> {
         if let Auth::Remote(address) = auth {
             return Ok(adapters::authn::connect(address)?);
@@ -180,7 +181,7 @@ impl Stack {
         };
         let signer = TokenSigner::new(&secret).map_err(|weak| StackError::Setting(weak.to_string()))?;
         let service = AuthService::new(Arc::clone(&self.users), signer, settings.accounts.plaintext_passwords);
-        let service = Arc::new(service);
+        let service = Arc::new(service.counted_in(metrics));
         if let Auth::Listening = auth {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             let listener = listen("auth", address).await?;

@@ -22,8 +22,24 @@ pub(super) async fn login(
     peer: Option<Extension<PeerAddress>>,
     headers: HeaderMap,
 ) -> Result<Response, Plain> {
-    let credentials = credentials::basic(&headers).map_err(|_| Plain::NoCredentials)?;
-    let client = client(&state, peer, &headers);
+    let outcome = judge(&state, peer, &headers).await;
+    state.metrics.login_ended(match &outcome {
+        Ok(_) => "token",
+        Err(Plain::InvalidCredentials) => "refused",
+        Err(Plain::TooManyLogins(_)) => "held_up",
+        Err(Plain::NoCredentials) => "missing",
+        Err(_) => "our_trouble",
+    });
+    outcome
+}
+
+async fn judge(
+    state: &GatewayState,
+    peer: Option<Extension<PeerAddress>>,
+    headers: &HeaderMap,
+) -> Result<Response, Plain> {
+    let credentials = credentials::basic(headers).map_err(|_| Plain::NoCredentials)?;
+    let client = client(state, peer, headers);
     let attempt = state.logins.begin(&credentials.username, client).await?;
     match state.authenticator.login(&credentials).await {
         Ok(token) => {

@@ -40,6 +40,7 @@ pub(crate) struct Gateway {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) state: GatewayState,
     pub(crate) life: Lifecycle,
+    pub(crate) metrics: Metrics,
     scratch: TempDir,
 }
 
@@ -103,6 +104,7 @@ impl Setup {
             queue: ports.queue,
             state,
             life,
+            metrics,
             scratch: self.scratch,
         }
     }

@@ -151,3 +151,21 @@ async fn logins_that_nobody_can_judge_are_no_failures() {
         assert_eq!(login_from(&gateway, "127.0.0.1", ADA, PASSWORD, &[]).await.status, 503);
     }
 }
+
+#[tokio::test]
+async fn logins_are_counted_by_how_they_ended() {
+    let mut setup = Setup::new().await;
+    setup.settings.logins.login_failures_per_account = 2.try_into().unwrap();
+    let gateway = setup.start().await;
+    for (password, times) in [(PASSWORD, 3), ("guess", 6)] {
+        for _ in 0..times {
+            login_from(&gateway, "127.0.0.1", ADA, password, &[]).await;
+        }
+    }
+    gateway.call("POST", "/login", &[]).await;
+    let text = gateway.metrics.encode();
+    for (outcome, count) in [("token", 3), ("refused", 2), ("held_up", 4), ("missing", 1)] {
+        let line = format!("mp3_logins_total{{outcome=\"{outcome}\"}} {count}");
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+}

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Runs the measurements in benches/ against release builds, in a scratch directory. Arguments choose among the engine's sections
-# (see benches/engine.py) and `services`, which uploads a gibibyte to the four services on real servers; without any, all but
-# the two that take many minutes.
+# (see benches/engine.py), `services`, which uploads a gibibyte to the four services on real servers, and `stalled`, which
+# holds 2,000 connections to them open that go no further; without any, all but those that take many minutes. BINARIES names
+# the builds to measure instead, such as target/debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+binaries=${BINARIES:-${CARGO_TARGET_DIR:-target}/release}
 scratch=$(mktemp -d /var/tmp/mp3converter-bench.XXXXXX)
 finish() {
-  [ ! -e "$scratch/stack" ] || "${CARGO_TARGET_DIR:-target}/release/stack" down "$scratch/stack"
+  [ ! -e "$scratch/stack" ] || "$binaries/stack" down "$scratch/stack"
   rm -rf "$scratch"
 }
 trap finish EXIT
@@ -15,13 +17,23 @@ export SCRATCH=$scratch
 
 sections=()
 services=false
+stalled=false
 for section in "$@"; do
-  if [ "$section" = services ]; then services=true; else sections+=("$section"); fi
+  case $section in
+    services) services=true ;;
+    stalled) stalled=true ;;
+    *) sections+=("$section") ;;
+  esac
 done
+if $services || $stalled; then
+  "$binaries/stack" up "$scratch/stack" > "$scratch/up.log"
+fi
 if $services; then
-  "${CARGO_TARGET_DIR:-target}/release/stack" up "$scratch/stack" > "$scratch/up.log"
   python3 benches/memory.py "$scratch/stack/processes.json" "${GIBIBYTES:-1}"
 fi
-if ! $services || [ "${#sections[@]}" -ne 0 ]; then
-  python3 benches/engine.py "${CARGO_TARGET_DIR:-target}/release/mp3converter" "${sections[@]}"
+if $stalled; then
+  python3 benches/stalled.py "$scratch/stack/processes.json" "${CONNECTIONS:-2000}"
+fi
+if [ "$#" -eq 0 ] || [ "${#sections[@]}" -ne 0 ]; then
+  python3 benches/engine.py "$binaries/mp3converter" "${sections[@]}"
 fi

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,9 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The most lines of a request's head; beyond, hyper answers 431.
 pub const MAX_HEADERS: usize = 100;
 /// The most connections at a time; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 8192;
+const MAX_CONNECTIONS: u64 = 8192;
+/// How many files of the process are not for connections but for stores, logs and libraries.
+const OTHER_FILES: u64 = 256;
 /// How long to wait when the system has no file descriptor or memory left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -45,7 +48,7 @@ pub struct PeerAddress(pub SocketAddr);
 /// Serves `router` on `listener` until the life stops, then lets requests at hand end; those that outlast the grace
 /// are cut off.
 pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(max_connections()));
     let graceful = GracefulShutdown::new();
     let stopping = life.stopping();
     loop {
@@ -80,6 +83,22 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
         () = graceful.shutdown() => {}
         () = last_words(life.aborting()) => {}
     }
+}
+
+/// How many connections fit beside what else the process has open, once it may open as many files as the system allows
+/// it: many systems begin with 1024, and a thousand stalled clients must not keep everybody else out.
+fn max_connections() -> usize {
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: allowed.maximum,
+        ..allowed
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "cannot raise the limit of open files");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS);
+    usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
 /// Waits until the grace is over and a handler that was told so had time to answer.

@@ -193,7 +193,10 @@ impl Handler for ConvertHandler {
             self.remove(Bucket::Mp3s, predecessor).await;
         }
         match self.convert(&claim.job, mp3_fid, context).await {
-            Ok(mp3) => Outcome::Settle(Settlement::Converted(mp3)),
+            Ok(mp3) => Outcome::Settle(match self.delete_source {
+                DeleteSource::Never => Settlement::Converted(mp3),
+                DeleteSource::Done => Settlement::ConvertedForGood(mp3),
+            }),
             Err(Stop::Verdict(verdict)) => Outcome::Settle(Settlement::Failed(reason(&verdict))),
             Err(Stop::Trouble(error)) => Outcome::Trouble(error),
             Err(Stop::CannotCopy) => Outcome::Trouble("the engine copies what it was told to encode".into()),
@@ -202,7 +205,7 @@ impl Handler for ConvertHandler {
     }
 
     async fn settled(&self, claim: &Claim, settlement: &Settlement, ending: Ending) {
-        let Settlement::Converted(mp3) = settlement else {
+        let (Settlement::Converted(mp3) | Settlement::ConvertedForGood(mp3)) = settlement else {
             return;
         };
         match ending {
@@ -212,7 +215,7 @@ impl Handler for ConvertHandler {
                     ..claim.job.clone()
                 };
                 self.announcer.announce(&job).await;
-                if self.delete_source == DeleteSource::Done {
+                if matches!(settlement, Settlement::ConvertedForGood(_)) {
                     self.remove(Bucket::Videos, job.id).await;
                 }
             }

@@ -6,19 +6,21 @@ mod children;
 mod reading;
 mod store;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
 use ::media::child::Program;
 use bytes::Bytes;
-use converter::{Children, ConversionSettings, Converter, DeleteSource};
+use converter::{Children, ConversionSettings, ConvertHandler, Converter, DeleteSource};
 use domain::{
-    Address, BlobOwner, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, NewBlob, NewJob, Options, Queue, Rate,
-    ReasonCode, Reference, Step, Uploaded, Work,
+    Address, Announcement, BlobOwner, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, Mp3, NewBlob, NewJob,
+    Options, Queue, Rate, ReasonCode, Reference, Settlement, Step, Uploaded, Work,
 };
 use futures_util::TryStreamExt as _;
-use runtime::Lifecycle;
 use runtime::metrics::Metrics;
+use runtime::worker::{Ending, Handler as _};
+use runtime::{Announcer, Lifecycle};
 use testkit::{HANG, media, until};
 use tokio_util::sync::CancellationToken;
 
@@ -221,9 +223,19 @@ async fn the_video_goes_when_the_mp3_is_done_if_so_set() {
     assert_eq!(bench.ended(good).await.state, JobState::Done);
     assert_eq!(bench.ended(bad).await.state, JobState::Failed);
     let Bench {
-        blobs, life, scratch, ..
+        blobs,
+        jobs,
+        life,
+        scratch,
+        ..
     } = bench;
     life.shut_down(HANG).await;
+    let references = jobs.references(Bucket::Videos, &[good, bad]).await.unwrap();
+    assert_eq!(
+        references,
+        [Reference::Lost, Reference::Live],
+        "so the janitor knows, too"
+    );
     assert!(blobs.stat(Bucket::Videos, good).await.unwrap().is_none());
     assert!(
         blobs.stat(Bucket::Videos, bad).await.unwrap().is_some(),
@@ -249,7 +261,7 @@ async fn what_a_crashed_attempt_left_is_deleted_by_the_next() {
     let mut writer = bench.blobs.put(Bucket::Mp3s, blob).await.unwrap();
     writer.write(Bytes::from_static(b"half an MP3")).await.unwrap();
     writer.finish(None).await.unwrap();
-    assert!(bench.jobs.settle(&crashed, domain::Settlement::Released).await.unwrap());
+    assert!(bench.jobs.settle(&crashed, Settlement::Released).await.unwrap());
 
     bench.start(DeleteSource::Never);
     let job = bench.ended(id).await;
@@ -261,6 +273,47 @@ async fn what_a_crashed_attempt_left_is_deleted_by_the_next() {
         [Reference::Lost]
     );
     bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_converter_that_lost_its_claim_deletes_its_own_mp3() {
+    let bench = Bench::new();
+    let id = bench.upload(&media::sample("ogg-opus-mono"), Options::default()).await;
+    let claim = bench.jobs.claim(Step::Convert, id).await.unwrap().unwrap();
+    let mp3_fid = Fid::new();
+    let blob = NewBlob {
+        id: mp3_fid,
+        job: id,
+        owner: claim.job.owner.clone(),
+        filename: "x.mp3".to_owned(),
+    };
+    let mut writer = bench.blobs.put(Bucket::Mp3s, blob).await.unwrap();
+    writer.write(Bytes::from_static(b"an MP3")).await.unwrap();
+    writer.finish(None).await.unwrap();
+    let converter = bench.converter(Program::at(env!("CARGO_BIN_EXE_converter")), DeleteSource::Never);
+    let announcer = Announcer {
+        jobs: Arc::clone(&bench.jobs),
+        queue: Arc::clone(&bench.queue),
+        queue_name: domain::MP3_QUEUE.to_owned(),
+        announcement: Announcement::Mp3,
+    };
+    let handler = ConvertHandler::new(
+        Arc::clone(&bench.blobs),
+        converter.children,
+        NonZeroUsize::MIN,
+        announcer,
+        DeleteSource::Never,
+    );
+    let settlement = Settlement::Converted(Mp3 {
+        fid: mp3_fid,
+        size_bytes: None,
+        duration_ms: None,
+    });
+    let stored = async || bench.blobs.stat(Bucket::Mp3s, mp3_fid).await.unwrap().is_some();
+    handler.settled(&claim, &settlement, Ending::Unknown).await;
+    assert!(stored().await, "the record may name it");
+    handler.settled(&claim, &settlement, Ending::Lost).await;
+    assert!(!stored().await, "the record names another");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,9 +102,9 @@ def main():
     print(f"{len(stalled)} stalled connections: {sum(kind == 'head' for kind, _ in stalled)} in a head, "
           f"{sum(kind == 'body' for kind, _ in stalled)} in a body")
     p99 = measure("beside the stalled", address, request)
-    open_still = sum(not is_closed(stream) for _, stream in stalled)
+    open_still = {kind: sum(not is_closed(stream) for other, stream in stalled if other == kind) for kind in ("head", "body")}
     used_mib = memory_bytes(gateway) / 2**20
-    print(f"still open: {open_still} (a head has 10 s, a body a minute)")
+    print(f"still open: {open_still['head']} in a head (they have 10 s), {open_still['body']} in a body (they have a minute)")
     print(f"gateway: {used_mib:.1f} MiB (limit {LIMIT_MIB})")
     for _, stream in stalled:
         stream.close()

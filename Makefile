@@ -7,7 +7,7 @@ export PKG_CONFIG_PATH ?= /nonexistent
 endif
 SERVICES := auth gateway rabbitmq converter notif
 .PHONY: manifests-check images images-test secrets compose-secrets minikube-up mysql-setup mongo-setup $(SERVICES:%=%-deploy) $(SERVICES:%=%-undeploy)
-.PHONY: help run demo test check lint stack stack-down newcomer-test bench fuzz-media
+.PHONY: help run demo test check lint stack stack-down newcomer-test bench fuzz-media faults crash-cells faults-selfcheck
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { if (length($$1) > 16) { print "  " $$1; $$1 = "" } printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,27 @@ bench: ## Measure speed and memory against the ffmpeg command; SECTIONS= chooses
 fuzz-media: ## Convert 5,000 damaged files in the sandboxed child; MUTATIONS= and SEED= choose
 	@scripts/setup.sh test
 	cargo test --locked --package media --test mutated -- --mutations=$(or $(MUTATIONS),5000) --seed=$(or $(SEED),1)
+
+# Features that nothing but the next two targets is built with.
+CRASH_POINTS := gateway/crashpoints,converter/crashpoints,notification/crashpoints
+SEEDED_BUGS := gateway/seeded-bugs,converter/seeded-bugs,notification/seeded-bugs
+
+faults: ## Break everything while users upload, and check that nothing is lost; SEED=, JOBS= and FAULTS= choose
+	@scripts/setup.sh test
+	@cargo build --locked --workspace --bins
+	@$${CARGO_TARGET_DIR:-target}/debug/faults
+
+crash-cells: ## Fail once at every step border in every way, and check that each job ends all the same; SEED= and CELLS= choose
+	@scripts/setup.sh test
+	@cargo build --locked --workspace --bins --features $(CRASH_POINTS)
+	@cd $${CARGO_TARGET_DIR:-target} && mkdir -p crashpoints && cp debug/{faults,auth,gateway,converter,notification} crashpoints/
+	@$${CARGO_TARGET_DIR:-target}/crashpoints/faults cells
+
+faults-selfcheck: ## Put bugs in on purpose, and show that the campaign and the crash cells find each
+	@scripts/setup.sh test
+	@cargo build --locked --workspace --bins --features $(CRASH_POINTS),$(SEEDED_BUGS)
+	@cd $${CARGO_TARGET_DIR:-target} && mkdir -p seeded-bugs && cp debug/{faults,auth,gateway,converter,notification} seeded-bugs/
+	@$${CARGO_TARGET_DIR:-target}/seeded-bugs/faults selfcheck
 
 manifests-check: ## Check the manifests without a cluster: schemas, policies, and against the binaries themselves
 	@scripts/setup.sh manifests

@@ -192,7 +192,17 @@ impl Handler for ConvertHandler {
         if let Some(predecessor) = predecessor {
             self.remove(Bucket::Mp3s, predecessor).await;
         }
+        #[cfg(feature = "seeded-bugs")]
+        let mp3_fid = if runtime::seeded_bugs::is_on("shared-mp3-id") {
+            claim.job.id
+        } else {
+            mp3_fid
+        };
         match self.convert(&claim.job, mp3_fid, context).await {
+            #[cfg(feature = "seeded-bugs")]
+            Err(Stop::Verdict(_)) if runtime::seeded_bugs::is_on("no-verdicts") => {
+                Outcome::Trouble("a seeded bug".into())
+            }
             Ok(mp3) => Outcome::Settle(match self.delete_source {
                 DeleteSource::Never => Settlement::Converted(mp3),
                 DeleteSource::Done => Settlement::ConvertedForGood(mp3),

@@ -45,6 +45,25 @@ pub struct Converter {
 impl Converter {
     /// Starts the worker and the announcer of finished MP3s on `life`.
     pub fn start(self, life: &Lifecycle, metrics: &Metrics) {
+        #[cfg(feature = "crashpoints")]
+        let converter = self.with_crash_points();
+        #[cfg(not(feature = "crashpoints"))]
+        let converter = self;
+        converter.start_worker(life, metrics);
+    }
+
+    #[cfg(feature = "crashpoints")]
+    fn with_crash_points(self) -> Self {
+        use runtime::crashpoints;
+        Self {
+            blobs: crashpoints::blobs("converter", self.blobs),
+            jobs: crashpoints::jobs("converter", self.jobs),
+            queue: crashpoints::queue("converter", self.queue),
+            ..self
+        }
+    }
+
+    fn start_worker(self, life: &Lifecycle, metrics: &Metrics) {
         let announcer = Announcer {
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),

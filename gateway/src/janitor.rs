@@ -89,6 +89,10 @@ struct Found {
 impl Janitor {
     /// A janitor of these stores.
     pub fn new(blobs: Arc<dyn BlobStore>, jobs: Arc<dyn JobStore>) -> Self {
+        #[cfg(feature = "crashpoints")]
+        let blobs = runtime::crashpoints::blobs("janitor", blobs);
+        #[cfg(feature = "crashpoints")]
+        let jobs = runtime::crashpoints::jobs("janitor", jobs);
         let metrics = None;
         Self { blobs, jobs, metrics }
     }

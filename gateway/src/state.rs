@@ -30,6 +30,19 @@ pub struct Ports {
     pub queue: Arc<dyn Queue>,
 }
 
+#[cfg(feature = "crashpoints")]
+impl Ports {
+    fn with_crash_points(self) -> Self {
+        use runtime::crashpoints;
+        Self {
+            blobs: crashpoints::blobs("gateway", self.blobs),
+            jobs: crashpoints::jobs("gateway", self.jobs),
+            queue: crashpoints::queue("gateway", self.queue),
+            ..self
+        }
+    }
+}
+
 /// What every request and every task of the gateway shares. Clones share it.
 #[derive(Clone)]
 pub struct GatewayState {
@@ -48,6 +61,8 @@ pub struct GatewayState {
 impl GatewayState {
     /// A gateway on these ports. Uploads and announcements run in tasks of `life`.
     pub fn new(ports: Ports, settings: GatewaySettings, life: Lifecycle, metrics: &Metrics) -> Self {
+        #[cfg(feature = "crashpoints")]
+        let ports = ports.with_crash_points();
         let metrics = GatewayMetrics::new(metrics);
         let space = SpaceGuard::new(Arc::clone(&ports.blobs), settings.min_free_percent, metrics.clone());
         Self {

@@ -125,8 +125,15 @@ impl NotifyHandler {
             sent = send().await;
         }
         match sent {
+            #[cfg(feature = "seeded-bugs")]
+            Err(_) if runtime::seeded_bugs::is_on("ack-first") => Outcome::Settle(Settlement::Told),
             Ok(()) => {
                 self.count(SENT);
+                // Between a mail that is out and the record that says so.
+                #[cfg(feature = "crashpoints")]
+                if runtime::crashpoints::skips("notification", "sent") {
+                    return Outcome::Trouble("a crash point".into());
+                }
                 Outcome::Settle(Settlement::Told)
             }
             Err(refused @ SendError::Refused(_)) => self.hopeless(&refused),

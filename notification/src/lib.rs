@@ -65,9 +65,13 @@ pub struct Notification {
 impl Notification {
     /// Starts the worker on `life`, once the mails are let go that another notification has sent.
     pub fn start(self, life: &Lifecycle, metrics: &Metrics) {
-        let jobs = self.others_may_tell.then(|| Arc::clone(&self.jobs));
+        #[cfg(feature = "crashpoints")]
+        let jobs = runtime::crashpoints::jobs("notification", self.jobs);
+        #[cfg(not(feature = "crashpoints"))]
+        let jobs = self.jobs;
+        let others = self.others_may_tell.then(|| Arc::clone(&jobs));
         let worker = Worker {
-            jobs: self.jobs,
+            jobs,
             queue: self.queue,
             queue_name: self.mp3_queue,
             handler: Arc::new(NotifyHandler::new(self.blobs, self.mailer, self.letterhead, metrics)),
@@ -75,7 +79,7 @@ impl Notification {
         };
         let (worker_life, metrics) = (life.clone(), metrics.clone());
         life.spawn(async move {
-            if let Some(jobs) = jobs
+            if let Some(jobs) = others
                 && worker_life
                     .stopping()
                     .run_until_cancelled(let_old_mails_go(&*jobs))

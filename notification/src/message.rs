@@ -44,8 +44,11 @@ impl Letterhead {
         };
         let body = body(text).ok_or(Undeliverable)?;
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        let message_id = Some(message_id(job.id, kind));
+        #[cfg(feature = "seeded-bugs")]
+        let message_id = message_id.filter(|_| !runtime::seeded_bugs::is_on("random-message-id"));
         Message::builder()
-            .message_id(Some(message_id(job.id, kind)))
+            .message_id(message_id)
             .from(self.from.clone())
             .to(Mailbox::new(None, recipient))
             .subject(subject)

@@ -35,7 +35,7 @@ const FAULT_PATIENCE: Duration = Duration::from_secs(240);
 /// The share of faults that must fall on work.
 const MIN_HITS_PERCENT: usize = 80;
 
-/// What is wanted.
+/// What is wanted. For crash cells, `jobs` is how many of them.
 pub(crate) struct Wish {
     pub(crate) seed: u64,
     pub(crate) jobs: usize,
@@ -44,10 +44,21 @@ pub(crate) struct Wish {
     pub(crate) directory: PathBuf,
     /// Where the services' programs are.
     pub(crate) programs: PathBuf,
+    /// Faults of this kind alone.
+    pub(crate) kind: Option<String>,
+    /// The crash cell to visit, `POINT ACTION`, instead of those the seed gives.
+    pub(crate) cell: Option<String>,
+    /// The bug that the services were given, if any.
+    pub(crate) bug: Option<String>,
+    /// How long jobs, and then mails, may take to come to rest.
+    pub(crate) patience: Duration,
+}
+
+impl Wish {
     /// Variables for every service.
-    pub(crate) extra: Vec<(&'static str, String)>,
-    /// Instead of those the seed gives.
-    pub(crate) plan: Option<Vec<Fault>>,
+    pub(crate) fn extra(&self) -> Vec<(&'static str, String)> {
+        self.bug.iter().map(|bug| ("MP3_SEEDED_BUG", bug.clone())).collect()
+    }
 }
 
 /// Runs a campaign and tells how it went: success when every invariant held.
@@ -68,9 +79,9 @@ pub(crate) async fn run(wish: Wish) -> anyhow::Result<ExitCode> {
         wish.faults,
         wish.directory.display()
     ));
-    let fleet = Fleet::start(&wish.directory, &wish.programs, &wish.extra, Arc::clone(&ledger)).await?;
+    let fleet = Fleet::start(&wish.directory, &wish.programs, &wish.extra(), Arc::clone(&ledger)).await?;
     let load = Arc::new(Load::start(Arc::clone(&fleet), Arc::clone(&ledger), wish.seed).await?);
-    let faults = wish.plan.clone().unwrap_or_else(|| plan::draw(wish.seed, wish.faults));
+    let faults = plan::draw(wish.seed, wish.faults, wish.kind.as_deref());
     say(format!("everything runs after {:.0} s", begun.elapsed().as_secs_f64()));
 
     let looking = tokio::spawn({
@@ -89,7 +100,7 @@ pub(crate) async fn run(wish: Wish) -> anyhow::Result<ExitCode> {
         "{} uploads are accepted, now it may rest",
         load.accepted().len()
     ));
-    check::quiesce(&load).await;
+    check::quiesce(&load, wish.patience).await;
     let peak = watching.stop().await;
     let findings = check::check(&load, &windows, &wish.directory).await?;
     fleet.close();

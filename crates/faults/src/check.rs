@@ -28,10 +28,6 @@ use crate::report::Window;
 use crate::store::Stores;
 
 const POLL: Duration = Duration::from_secs(1);
-/// How long jobs may take to end after the last fault.
-const JOBS_PATIENCE: Duration = Duration::from_secs(400);
-/// A mail that was refused twice waits for five minutes.
-const MAILS_PATIENCE: Duration = Duration::from_secs(420);
 /// The counts of the management API are a moment old.
 const QUEUES_PATIENCE: Duration = Duration::from_secs(60);
 /// How much longer or shorter than the upload an MP3 may play.
@@ -68,8 +64,8 @@ impl Findings {
 }
 
 /// Waits until no job and no mail is under way, or patience ends.
-pub(crate) async fn quiesce(load: &Load) {
-    let give_up = Instant::now() + JOBS_PATIENCE;
+pub(crate) async fn quiesce(load: &Load, patience: Duration) {
+    let give_up = Instant::now() + patience;
     while Instant::now() < give_up {
         load.look().await;
         load.look_closely().await;
@@ -78,7 +74,7 @@ pub(crate) async fn quiesce(load: &Load) {
         }
         sleep(POLL).await;
     }
-    let give_up = Instant::now() + MAILS_PATIENCE;
+    let give_up = Instant::now() + patience;
     while Instant::now() < give_up && untold(load).await != Some(0) {
         sleep(POLL).await;
     }
@@ -352,6 +348,14 @@ fn mails(load: &Load, jobs: &[Value], faults: &[Window], findings: &mut Findings
                 "I5",
                 &words,
                 format!("the owner of job {id}, {}, was told", text(job, "state")),
+            );
+        }
+        let usual = format!("<{id}.{}@", text(job, "state"));
+        if ids.iter().any(|id| !id.starts_with(&usual)) {
+            findings.breach(
+                "I5",
+                &words,
+                format!("job {id} was mailed about under {ids:?}, so copies are not told apart"),
             );
         }
         if ids.len() > 1 {

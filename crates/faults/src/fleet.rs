@@ -152,7 +152,10 @@ impl Fleet {
         let mongodb_url = mongodb.url();
         let fleet = Arc::new(Self {
             rabbitmq_management: rabbitmq.management("/")?,
-            variables: vec![("BLOBS_URL", mongodb_url.clone()), ("JOBS_URL", mongodb_url.clone())],
+            variables: [("BLOBS_URL", mongodb_url.clone()), ("JOBS_URL", mongodb_url.clone())]
+                .into_iter()
+                .chain(extra.iter().cloned())
+                .collect(),
             accounts: accounts(mariadb.port()),
             mariadb: Mutex::new(mariadb),
             rabbitmq: Mutex::new(rabbitmq),

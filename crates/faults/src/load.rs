@@ -160,6 +160,38 @@ impl Load {
         anyhow::bail!("upload {number} was not accepted in {TRIES} tries")
     }
 
+    /// Gets this clip accepted without further ado.
+    ///
+    /// # Errors
+    /// As for [`user`](Self::user).
+    pub(crate) async fn plain(&self, number: usize, clip: &str) -> anyhow::Result<()> {
+        let clip = self
+            .clips
+            .iter()
+            .find(|other| other.name == clip)
+            .context("no such clip")?;
+        let (owner, gateways) = (number % self.tokens.len(), self.fleet.gateways());
+        for attempt in 0..TRIES {
+            let name = format!("n{number}-try{attempt}.mkv");
+            let turn = (number + usize::try_from(attempt)?) % gateways.len();
+            if self.upload(gateways[turn], owner, clip, &name, Manner::Quick).await? {
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+        }
+        anyhow::bail!("upload {number} was not accepted in {TRIES} tries")
+    }
+
+    /// Begins an upload and hangs up in the middle.
+    pub(crate) async fn broken(&self, number: usize) {
+        let (clip, gateways) = (&self.clips[0], self.fleet.gateways());
+        let (owner, gateway) = (number % self.tokens.len(), gateways[number % gateways.len()]);
+        let manner = Manner::Aborting(clip.bytes.len() / 2);
+        let name = format!("n{number}-aborted.mkv");
+        // It has no answer: it hung up.
+        drop(self.upload(gateway, owner, clip, &name, manner).await);
+    }
+
     /// One upload: true when its user heard success.
     async fn upload(
         &self,

@@ -5,6 +5,7 @@
 //! `FAULTS=` choose; the same seed gives the same faults and uploads. See `docs/RELIABILITY.md`.
 
 mod campaign;
+mod cells;
 mod check;
 mod clips;
 mod fleet;
@@ -17,28 +18,39 @@ mod plan;
 mod proxy;
 mod random;
 mod report;
+mod selfcheck;
 mod sink;
 mod store;
 
 use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use campaign::Wish;
-use testkit::servers::{given, workspace_root};
+use testkit::servers::given;
 
 const WRONG_USAGE: u8 = 64;
+/// A mail that was refused twice waits for five minutes.
+const PATIENCE_SECONDS: u64 = 420;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if !arguments.is_empty() {
-        complain("usage: [SEED=N] [JOBS=N] [FAULTS=N] faults");
-        return ExitCode::from(WRONG_USAGE);
-    }
-    match run().await {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        [] => run(wish("JOBS", 1500, "campaign"), campaign::run).await,
+        ["cells"] => run(wish("CELLS", 1000, "cells"), cells::run).await,
+        ["selfcheck"] => selfcheck::run().await,
+        _ => {
+            complain(
+                "usage: [SEED=N] [JOBS=N] [FAULTS=N] faults, [SEED=N] [CELLS=N] faults cells, or faults selfcheck",
+            );
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             complain(format!("error: {error:#}"));
@@ -47,18 +59,32 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<ExitCode> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let wish = Wish {
-        seed: number("SEED", now)?,
-        jobs: usize::try_from(number("JOBS", 1500)?)?,
+/// What the environment asks for; `jobs` unless `JOBS`, or `CELLS`, says otherwise.
+fn wish(count: &str, jobs: u64, directory: &str) -> anyhow::Result<Wish> {
+    let programs = campaign::programs()?;
+    Ok(Wish {
+        seed: seed()?,
+        jobs: usize::try_from(number(count, jobs)?)?,
         faults: usize::try_from(number("FAULTS", 60)?)?,
-        directory: workspace_root().join("target/faults/campaign"),
-        programs: campaign::programs()?,
-        extra: Vec::new(),
-        plan: None,
-    };
-    campaign::run(wish).await
+        directory: programs.with_file_name("faults").join(directory),
+        programs,
+        kind: given("KIND"),
+        cell: given("CELL"),
+        bug: given("BUG"),
+        patience: Duration::from_secs(number("PATIENCE", PATIENCE_SECONDS)?),
+    })
+}
+
+async fn run<F>(wish: anyhow::Result<Wish>, campaign: impl FnOnce(Wish) -> F) -> anyhow::Result<ExitCode>
+where
+    F: Future<Output = anyhow::Result<ExitCode>>,
+{
+    campaign(wish?).await
+}
+
+/// The one given, or the time.
+fn seed() -> anyhow::Result<u64> {
+    number("SEED", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }
 
 /// A number from the environment.

@@ -4,12 +4,16 @@
 //! its tasks on it and ends with [`Lifecycle::run_until_signal`].
 
 mod announcer;
+#[cfg(feature = "crashpoints")]
+pub mod crashpoints;
 pub mod credentials;
 mod healthcheck;
 pub mod http;
 mod lifecycle;
 pub mod metrics;
 pub mod probes;
+#[cfg(feature = "seeded-bugs")]
+pub mod seeded_bugs;
 pub mod settings;
 pub mod telemetry;
 pub mod worker;

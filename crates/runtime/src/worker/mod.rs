@@ -130,6 +130,10 @@ impl Worker {
                 permit = Arc::clone(&slots).acquire_owned() => permit,
             };
             let Ok(permit) = permit else { return };
+            #[cfg(feature = "seeded-bugs")]
+            if crate::seeded_bugs::is_on("no-reconciler") {
+                poll_at = Instant::now() + POLL;
+            }
             if Instant::now() >= poll_at {
                 // Never inside a `select!`: a claim whose future is dropped would be held by nobody.
                 match shared.jobs.claim_due(step).await {
@@ -163,6 +167,10 @@ impl Shared {
                     length_bytes = body.len(),
                     "a message that cannot be read goes to the dead letters"
                 );
+                #[cfg(feature = "seeded-bugs")]
+                if crate::seeded_bugs::is_on("nack-loop") {
+                    return;
+                }
                 delivery.reject().await;
                 return;
             }
@@ -204,6 +212,10 @@ impl Shared {
             self.outcomes.get_or_create(&OutcomeLabels { outcome }).inc();
             // What was given back undone is for the next process: unsettled, the message finds it.
             let given_back = matches!(outcome, "released" | "unknown");
+            #[cfg(feature = "crashpoints")]
+            if delivery.is_some() && crate::crashpoints::skips(step, "ack") {
+                return;
+            }
             if let Some(delivery) = delivery.filter(|_| !given_back) {
                 delivery.ack().await;
             }

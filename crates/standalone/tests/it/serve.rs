@@ -21,6 +21,7 @@ impl Serving {
             .current_dir(directory)
             .env("MP3_LISTEN", "127.0.0.1:0")
             .env("MP3_OPS_LISTEN", "127.0.0.1:0")
+            .env("MIN_FREE_PERCENT", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

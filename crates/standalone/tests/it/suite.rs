@@ -161,6 +161,8 @@ pub(crate) fn settings(data: &Path, inbox: &Inbox, servers: Option<&Servers>, mo
     let mut set = |name: &str, value: String| line.extend([name.to_owned(), value]);
     set("--data-dir", data.display().to_string());
     set("--smtp-url", inbox.url());
+    // How full this machine's disk is proves nothing.
+    set("--min-free-percent", "0".to_owned());
     if let Some(servers) = servers {
         set("--users-url", servers.database.url.expose().to_owned());
         set("--jobs-url", servers.mongodb.url());

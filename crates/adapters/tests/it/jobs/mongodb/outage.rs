@@ -67,12 +67,10 @@ async fn calls_to_a_frozen_server_end_in_time_and_are_never_cut_off() -> Result<
 
     // Callers that stay hear in time that nobody knows.
     server.process().signal(Signal::STOP);
-    let writing = async {
+    let mut writing = async || -> Result<(), PortError> {
         // The writer sends while it fills, so it is the second batch that has to wait.
         loop {
-            if let Err(error) = writer.write(Bytes::from(pattern(0..20 * CHUNK_BYTES))).await {
-                return Err::<(), _>(error);
-            }
+            writer.write(Bytes::from(pattern(0..20 * CHUNK_BYTES))).await?;
         }
     };
     let ended = tokio::join!(
@@ -81,7 +79,7 @@ async fn calls_to_a_frozen_server_end_in_time_and_are_never_cut_off() -> Result<
         is_unavailable(jobs.ping()),
         is_unavailable(blobs.stat(Bucket::Videos, whole.id)),
         is_unavailable(blobs.delete(Bucket::Mp3s, Fid::new())),
-        is_unavailable(writing),
+        is_unavailable(writing()),
     );
     server.process().signal(Signal::CONT);
     assert_eq!(ended, (true, true, true, true, true, true));

@@ -278,7 +278,9 @@ async fn an_upload_whose_client_left_before_the_answer_still_counts() {
     let token = gateway.login(ADA).await;
     let body = form(&[file("file", "clip.mp4", b"video")]);
     let mut client = gateway.connect().await;
-    client.send(upload_head(&token, body.len() as u64, &[])).await;
+    let expect = [("Expect", "100-continue")];
+    client.send(upload_head(&token, body.len() as u64, &expect)).await;
+    assert_eq!(client.answer().await.status, 100);
     client.send(&body).await;
     drop(client);
     // Either the bytes arrived and the job is committed, or the reset was faster and nothing is left.

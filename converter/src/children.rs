@@ -87,14 +87,12 @@ impl Children {
         Layer::ALL.into_iter().fold(readiness, |readiness, layer| {
             let children = self.clone();
             readiness.degraded_by(layer.name(), move || {
-                let missing = children.0.missing.get().is_some_and(|missing| missing.contains(&layer));
-                async move {
-                    if missing {
-                        Err(PortError::unavailable("lock down", "this kernel does not have it"))
-                    } else {
-                        Ok(())
-                    }
-                }
+                let trouble = match children.0.missing.get() {
+                    None => Some("no child has said yet what it has"),
+                    Some(missing) if missing.contains(&layer) => Some("this kernel does not have it"),
+                    Some(_) => None,
+                };
+                async move { trouble.map_or(Ok(()), |trouble| Err(PortError::unavailable("lock down", trouble))) }
             })
         })
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    BlobStore, BlobWriter, Bucket, Claim, Fid, Head, Job, Mp3, NewBlob, Options, PortError, Position, Rate, Reason,
-    ReasonCode, Settlement, Step, Track, Work,
+    Blob, BlobStore, BlobWriter, Bucket, Claim, Fid, Head, Job, Mp3, NewBlob, Options, PortError, Position, Rate,
+    Reason, ReasonCode, Settlement, Step, Track, Work,
 };
 use media::{ConvertError, Verdict};
 use runtime::Announcer;
@@ -93,64 +93,77 @@ impl ConvertHandler {
         }
     }
 
-    async fn convert(&self, job: &Job, mp3_fid: Fid, context: &Context) -> Result<Mp3, Stop> {
-        let mut settings = media::Settings {
-            threads: Some(self.threads),
-            ..media_settings(&job.options, job.filename.clone())
-        };
-        match self.convert_with(settings.clone(), job, mp3_fid, context).await {
-            Err(Stop::CannotCopy) => {
-                tracing::info!("the MP3 in the video changes on the way, and is encoded anew");
-                settings.always_encode = true;
-                self.convert_with(settings, job, mp3_fid, context).await
-            }
-            outcome => outcome,
-        }
+    async fn convert(&self, job: &Job, mp3_fid: Fid, predecessor: Option<Fid>, context: &Context) -> Result<Mp3, Stop> {
+        // Whatever is left in the middle ends by itself: calls of the store run on, and the writer aborts.
+        let converted = context
+            .cancelled()
+            .run_until_cancelled(self.store(job, mp3_fid, predecessor, context))
+            .await;
+        let (writer, converted) = converted.unwrap_or(Err(Stop::Cancelled))?;
+        let blob = writer
+            .finish(Some(Head {
+                at: converted.head_at,
+                bytes: converted.head.into(),
+            }))
+            .await?;
+        Ok(Mp3 {
+            fid: mp3_fid,
+            size_bytes: Some(blob.len_bytes),
+            duration_ms: u64::try_from(converted.duration.as_millis()).ok(),
+        })
     }
 
-    async fn convert_with(
+    /// Stores the MP3 but for its head.
+    async fn store(
         &self,
-        settings: media::Settings,
         job: &Job,
         mp3_fid: Fid,
+        predecessor: Option<Fid>,
         context: &Context,
-    ) -> Result<Mp3, Stop> {
+    ) -> Result<(Box<dyn BlobWriter>, media::Converted), Stop> {
         let video = self
             .blobs
             .stat(Bucket::Videos, job.id)
             .await?
             .ok_or_else(|| Stop::Trouble("the video is not in the store".into()))?;
+        // Not while there is nothing to make another from.
+        if let Some(predecessor) = predecessor {
+            self.remove(Bucket::Mp3s, predecessor).await;
+        }
         let mp3 = NewBlob {
             id: mp3_fid,
             job: job.id,
             owner: job.owner.clone(),
             filename: job.mp3_filename(),
         };
+        let mut settings = media::Settings {
+            threads: Some(self.threads),
+            ..media_settings(&job.options, job.filename.clone())
+        };
+        match self.store_with(settings.clone(), &video, mp3.clone(), context).await {
+            Err(Stop::CannotCopy) => {
+                tracing::info!("the MP3 in the video changes on the way, and is encoded anew");
+                settings.always_encode = true;
+                self.store_with(settings, &video, mp3, context).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn store_with(
+        &self,
+        settings: media::Settings,
+        video: &Blob,
+        mp3: NewBlob,
+        context: &Context,
+    ) -> Result<(Box<dyn BlobWriter>, media::Converted), Stop> {
         let mut writer = self.blobs.put(Bucket::Mp3s, mp3).await?;
         // However this ends, the conversion does not outlive it.
         let over = context.cancelled().child_token();
         let _ended = over.clone().drop_guard();
-        let conversion = bridge::start(self.children.clone(), Arc::clone(&self.blobs), &video, settings, over);
-        // A write that is left in the middle spoils the writer, which is only aborted then.
-        let pumped = context
-            .cancelled()
-            .run_until_cancelled(pump(conversion, &mut *writer, context))
-            .await;
-        match pumped.unwrap_or(Err(Stop::Cancelled)) {
-            Ok(converted) => {
-                let blob = writer
-                    .finish(Some(Head {
-                        at: converted.head_at,
-                        bytes: converted.head.into(),
-                    }))
-                    .await?;
-                let duration_ms = u64::try_from(converted.duration.as_millis()).ok();
-                Ok(Mp3 {
-                    fid: mp3_fid,
-                    size_bytes: Some(blob.len_bytes),
-                    duration_ms,
-                })
-            }
+        let conversion = bridge::start(self.children.clone(), Arc::clone(&self.blobs), video, settings, over);
+        match pump(conversion, &mut *writer, context).await {
+            Ok(converted) => Ok((writer, converted)),
             Err(stop) => {
                 writer.abort().await;
                 Err(stop)
@@ -189,16 +202,13 @@ impl Handler for ConvertHandler {
         let Work::Convert { mp3_fid, predecessor } = claim.work else {
             return Outcome::Trouble("not a conversion".into());
         };
-        if let Some(predecessor) = predecessor {
-            self.remove(Bucket::Mp3s, predecessor).await;
-        }
         #[cfg(feature = "seeded-bugs")]
         let mp3_fid = if runtime::seeded_bugs::is_on("shared-mp3-id") {
             claim.job.id
         } else {
             mp3_fid
         };
-        match self.convert(&claim.job, mp3_fid, context).await {
+        match self.convert(&claim.job, mp3_fid, predecessor, context).await {
             #[cfg(feature = "seeded-bugs")]
             Err(Stop::Verdict(_)) if runtime::seeded_bugs::is_on("no-verdicts") => {
                 Outcome::Trouble("a seeded bug".into())

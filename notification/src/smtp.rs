@@ -208,15 +208,17 @@ fn is_refusal(code: u16, text: &str, about: About) -> bool {
     if code < 500 {
         return false;
     }
+    let words = text.to_ascii_lowercase();
+    let is_ours = OUR_TROUBLE.iter().any(|word| words.contains(word));
     match status(text) {
-        // The address, but not the sender's; the mailbox; what is in the mail.
-        Some([5, 1, detail]) => !matches!(detail, 7 | 8),
-        Some([5, 2 | 6, _]) => true,
+        // The address, but not the sender's; the mailbox, with the details that are registered, since servers put troubles
+        // of the sender under others; what is in the mail.
+        Some([5, 1, detail]) => !matches!(detail, 7 | 8) && !is_ours,
+        Some([5, 2, detail]) => detail <= 4 && !is_ours,
+        Some([5, 6, _]) => !is_ours,
         // The server as a whole, its routes, the dialogue, its policy and our login.
         Some(_) => false,
         None => {
-            let text = text.to_ascii_lowercase();
-            let is_ours = OUR_TROUBLE.iter().any(|word| text.contains(word));
             let codes: &[u16] = match about {
                 About::Recipient => &[550, 551, 553, 556],
                 About::Mail => &[550, 551, 553, 554, 556],
@@ -365,6 +367,8 @@ mod tests {
             // The sender.
             (550, "5.1.8 bad sender's system address", Recipient, false),
             (553, "5.1.7 bad sender address", Mail, false),
+            (554, "5.2.252 SendAsDenied; not allowed to send as this", Mail, false),
+            (550, "5.1.0 sender rejected", Mail, false),
             (550, "Sender verify failed", Recipient, false),
             // The quota.
             (550, "5.4.5 daily user sending limit exceeded", Mail, false),

@@ -46,7 +46,7 @@ impl BlobWriter for Hanging {
     }
 
     async fn abort(self: Box<Self>) {
-        self.writer.abort().await;
+        std::future::pending().await
     }
 }
 

@@ -30,7 +30,7 @@ const ERRORS_PER_PACKET: u32 = 64;
 /// Less audio than this, from a file that also has errors, counts as nothing.
 pub(crate) const ALMOST_NOTHING: Duration = Duration::from_millis(50);
 
-/// What libav is told. It ignores a misspelt name without a word; the tests below prove that each is in force.
+/// What libav is told. The tests below prove that each list is in force.
 pub(crate) const OPTIONS: [(&str, &str); 4] = [
     ("format_whitelist", allowed::FORMATS),
     ("protocol_whitelist", allowed::PROTOCOLS),
@@ -464,6 +464,19 @@ mod tests {
             raw::probe_streams(&mut demuxer)?;
             Ok(demuxer)
         })
+    }
+
+    #[test]
+    fn an_option_that_libav_does_not_know_is_refused() {
+        let sound = fs::read(testkit::media::sample("wav-44100")).unwrap();
+        assert_eq!(open(&sound, &OPTIONS).err(), None);
+        for (name, value) in OPTIONS {
+            let misspelt = format!("{name}s");
+            assert_eq!(
+                open(&sound, &[(&misspelt, value)]).err(),
+                Some(ff::Error::OptionNotFound)
+            );
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::watch::Watch;
 use crate::{ConvertError, Converted, Limits, Settings, Verdict};
 
 /// More would find no samples to encode, see [`most_chunks`](crate::schedule::most_chunks).
-const MOST_THREADS: usize = 16;
+pub(crate) const MOST_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
 
 /// The MP3 being written.
 pub(crate) struct Mp3<'a> {
@@ -61,7 +61,7 @@ impl<'a> Mp3<'a> {
         sink: &'a mut dyn Write,
     ) -> Result<Self, ConvertError> {
         let threads = settings.threads.or_else(|| available_parallelism().ok());
-        let threads = threads.map_or(1, NonZeroUsize::get).min(MOST_THREADS);
+        let threads = threads.unwrap_or(NonZeroUsize::MIN).min(MOST_THREADS).get();
         let segments = Segments::new(format, schedule, threads);
         let head = Head::new(&format);
         Ok(Self {

@@ -16,7 +16,8 @@ use mp3lame_encoder::{BuildError, Builder, ffi as lame};
 /// Opens a source under a file name, and reads no more of it than the container's own header.
 ///
 /// # Errors
-/// No container that the options allow begins like this, or it cannot be read.
+/// No container that the options allow begins like this, or it cannot be read; or libav does not know an option, which it
+/// passes over without a word.
 pub(crate) fn open(mut io: StreamIo, name: &str, options: ff::Dictionary<'_>) -> Result<Input, ff::Error> {
     let name = CString::new(name).map_err(|_| ff::Error::InvalidData)?;
     // SAFETY: `avformat_open_input` takes the context over: it frees it on failure, and on success the wrapper does. With
@@ -31,10 +32,14 @@ pub(crate) fn open(mut io: StreamIo, name: &str, options: ff::Dictionary<'_>) ->
         (*context).flags |= ff::ffi::AVFMT_FLAG_CUSTOM_IO;
         let mut options = options.disown();
         let answer = ff::ffi::avformat_open_input(&raw mut context, name.as_ptr(), ptr::null_mut(), &raw mut options);
-        drop(ff::Dictionary::own(options));
-        match answer {
-            0 => Ok(Input::wrap_with_custom_io(context, io)),
-            error => Err(ff::Error::from(error)),
+        let unknown = ff::Dictionary::own(options);
+        if answer != 0 {
+            return Err(ff::Error::from(answer));
+        }
+        let input = Input::wrap_with_custom_io(context, io);
+        match unknown.iter().next() {
+            None => Ok(input),
+            Some(_) => Err(ff::Error::OptionNotFound),
         }
     }
 }

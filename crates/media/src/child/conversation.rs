@@ -12,8 +12,8 @@ use crate::{ConvertError, Converted, Limits, Progress, Settings, Source, Verdict
 /// How often cancel and time are looked at while the child says nothing.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// How often the child's threads are counted.
-const COUNT: Duration = Duration::from_secs(1);
+/// How often the child's threads are counted, at most.
+const COUNT: Duration = TICK;
 
 /// How many bytes the child may ask for, in times the source's length and beside that: an engine reads hardly one of them
 /// twice. A question for less than a page counts as one.

@@ -8,23 +8,21 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{self, Command, ExitStatus, Stdio};
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::conversation::{Broken, Conversation, TICK};
 use super::limits::Allowance;
 use super::protocol::{self, HEADER_BYTES, Kind, Ready};
 use super::{ARGUMENT, Layer, starter};
+use crate::mp3::MOST_THREADS;
 use crate::{ConvertError, Converted, Progress, Settings, Source, Verdict};
 
 /// How long a child may take to get ready, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a child may take to end when its socket is closed: the system closes it near the end of the end.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a child may take to end when its socket is closed: the system closes it when all but the last of a process is
+/// gone.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a child executes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +159,7 @@ impl Child {
             ready.map_err(|error| ConvertError::internal("starting the child", error))?;
         }
         let threads = settings.threads.or_else(|| available_parallelism().ok());
-        let threads = threads.unwrap_or(NonZeroUsize::MIN);
+        let threads = threads.unwrap_or(NonZeroUsize::MIN).min(MOST_THREADS);
         let allowance = Allowance::for_job(self.process.id(), threads)
             .map_err(|error| ConvertError::internal("limiting the child", error))?;
         let conversation = Conversation::new(&self.socket, source, sink, settings, allowance, progress);
@@ -184,28 +182,17 @@ impl Child {
 
     /// What it means that the child is gone, or at least its socket.
     fn epitaph(&mut self, allowed: Duration) -> ConvertError {
-        let ended = self.wait_for_end().and_then(|()| self.process.try_wait());
-        match ended {
-            Ok(Some(status)) => verdict_on(status, allowed),
-            Ok(None) => {
-                tracing::warn!("the child closed its socket and lives on");
-                Verdict::Crashed.into()
-            }
-            Err(error) => ConvertError::internal("waiting for the child", error),
-        }
-    }
-
-    /// Waits until the child has ended, or for [`FAREWELL`].
-    fn wait_for_end(&self) -> io::Result<()> {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        let process = pidfd_open(pid.ok_or(ErrorKind::InvalidInput)?, PidfdFlags::empty())?;
         let until = Instant::now() + FAREWELL;
         loop {
-            let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).map_err(io::Error::other)?;
-            // Readable means ended.
-            match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&left)) {
-                Err(Errno::INTR) => {}
-                polled => return polled.map(drop).map_err(io::Error::from),
+            match self.process.try_wait() {
+                Ok(Some(status)) => return verdict_on(status, allowed),
+                Ok(None) if Instant::now() > until => {
+                    tracing::warn!("the child closed its socket and lives on");
+                    return Verdict::Crashed.into();
+                }
+                // Nothing tells the end of a process on every kernel.
+                Ok(None) => thread::park_timeout(TICK / 10),
+                Err(error) => return ConvertError::internal("waiting for the child", error),
             }
         }
     }
@@ -251,8 +238,8 @@ impl Drop for Child {
 /// What it means that a child ended like this in the middle of a conversion.
 fn verdict_on(status: ExitStatus, allowed: Duration) -> ConvertError {
     /// Signals that the child's own doing does not send: from the kernel for want of memory on the machine, from an
-    /// operator, from a disk that does not give the program's pages.
-    const FROM_OUTSIDE: [i32; 5] = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGBUS];
+    /// operator.
+    const FROM_OUTSIDE: [i32; 4] = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
     match status.signal() {
         Some(signal) if FROM_OUTSIDE.contains(&signal) => {
             ConvertError::internal("converting in the child", format!("it ended from outside: {status}"))
@@ -272,7 +259,14 @@ mod tests {
     #[test]
     fn a_crash_is_the_files_fault_and_a_kill_is_not() {
         let of = |raw| verdict_on(ExitStatus::from_raw(raw), TICK);
-        for signal in [libc::SIGSEGV, libc::SIGABRT, libc::SIGILL, libc::SIGFPE, libc::SIGSYS] {
+        for signal in [
+            libc::SIGSEGV,
+            libc::SIGBUS,
+            libc::SIGABRT,
+            libc::SIGILL,
+            libc::SIGFPE,
+            libc::SIGSYS,
+        ] {
             assert!(
                 matches!(of(signal), ConvertError::Verdict(Verdict::Crashed)),
                 "{signal}"
@@ -281,7 +275,7 @@ mod tests {
         for code in [0, 101] {
             assert!(matches!(of(code << 8), ConvertError::Verdict(Verdict::Crashed)));
         }
-        for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGBUS] {
+        for signal in [libc::SIGKILL, libc::SIGTERM] {
             assert!(matches!(of(signal), ConvertError::Internal { .. }), "{signal}");
         }
         let limit = Verdict::TimeLimit { limit: TICK };

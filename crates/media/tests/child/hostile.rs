@@ -275,7 +275,13 @@ pub(crate) fn a_child_that_closes_its_socket_and_lives_on_is_at_fault() {
 }
 
 pub(crate) fn threads_have_a_bound() {
-    let error = outcome("multiplies");
+    let (_folder, program) = under_the_name("multiplies");
+    let child = Child::start(&program).unwrap();
+    let settings = Settings {
+        threads: Some(std::num::NonZeroUsize::MIN),
+        ..Settings::default()
+    };
+    let error = child.convert(source(), &mut io::sink(), &settings, go_on).unwrap_err();
     assert!(is_crash(&error), "{error:?}");
 }
 

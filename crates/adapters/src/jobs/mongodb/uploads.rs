@@ -1,12 +1,15 @@
 //! The gateway's part of a job: from the first byte to the commit point.
 
 use domain::{Address, IdempotencyKey, JobId, KeyedUpload, NewJob, Reason, Uploaded};
+use futures_util::TryStreamExt as _;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc, serialize_to_bson};
 use mongodb::error::Error;
 use mongodb::options::ReturnDocument;
+use serde::Deserialize;
 
 use super::super::{LEASE, milliseconds};
-use super::record::{Record, fid, find, object_id, signed};
+use super::record::{Record, fid, object_id, signed};
 use super::{ABSENT, Jobs, come, literal, now_plus, set};
 
 pub(super) async fn create(jobs: Jobs, job: NewJob) -> Result<(), Error> {
@@ -108,7 +111,19 @@ pub(super) async fn find_by_key(jobs: Jobs, owner: Address, key: IdempotencyKey)
 }
 
 pub(super) async fn lapsed(jobs: Jobs, limit: u32) -> Result<Vec<JobId>, Error> {
-    let oldest = doc! { "created_at": 1, "_id": 1 };
-    let found = find(&jobs, come("upload_lease_until", None), oldest, limit).await?;
-    Ok(found.into_iter().map(|record| fid(record.id)).collect())
+    /// All that is read, since a record that cannot be read in whole lapses too.
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "_id")]
+        id: ObjectId,
+    }
+
+    let found = jobs
+        .clone_with_type::<Named>()
+        .find(come("upload_lease_until", None))
+        .projection(doc! { "_id": 1 })
+        .sort(doc! { "created_at": 1, "_id": 1 })
+        .limit(i64::from(limit.max(1)))
+        .await?;
+    found.map_ok(|named| fid(named.id)).try_collect().await
 }

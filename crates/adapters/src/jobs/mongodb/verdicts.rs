@@ -22,6 +22,7 @@ pub(super) async fn cancel(jobs: Jobs, id: JobId, reason: Reason) -> Result<bool
     let fields = doc! {
         "state": "cancelled",
         "reason": literal(serialize_to_bson(&reason)?),
+        "idempotency_key": ABSENT,
         "finished_at": "$$NOW",
         "announcement": ABSENT,
         "announcement_owed_at": ABSENT,

@@ -13,7 +13,7 @@ pub(super) async fn cancel(writer: &SqlitePool, id: JobId, reason: &Reason) -> s
     let update = sqlx::query(
         "UPDATE jobs SET state = 'cancelled', reason_code = ?2, reason_message = ?3,
              finished_at = now_ms, updated_at = now_ms, announcement = NULL, announcement_owed_at = NULL,
-             convert_due_at = NULL, convert_lease_until = NULL, convert_fence = convert_fence + 1
+             idempotency_key = NULL, convert_due_at = NULL, convert_lease_until = NULL, convert_fence = convert_fence + 1
          FROM clock WHERE id = ?1 AND state IN ('queued', 'converting')",
     )
     .bind(id.to_string())

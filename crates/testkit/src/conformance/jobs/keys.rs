@@ -87,7 +87,18 @@ pub async fn the_key_of_an_interrupted_upload_is_free_again(bench: Bench) -> Res
     Ok(())
 }
 
-/// Whatever became of the upload.
+/// Who sends the file again wants it.
+pub async fn the_key_of_a_cancelled_job_is_free_again(bench: Bench) -> Result<()> {
+    let first = receiving(&bench).await?;
+    assert!(bench.store.commit_upload(first, uploaded()).await?);
+    assert!(bench.store.cancel(first, reason(ReasonCode::Cancelled)).await?);
+    assert_eq!(found(&bench, &ada()).await?, None);
+    let second = receiving(&bench).await?;
+    assert_eq!(found(&bench, &ada()).await?.context("taken again")?.job.id, second);
+    Ok(())
+}
+
+/// Whatever else became of the upload.
 pub async fn a_key_stays_with_its_job(bench: Bench) -> Result<()> {
     let id = receiving(&bench).await?;
     assert!(bench.store.commit_upload(id, uploaded()).await?);

@@ -43,7 +43,9 @@ def knows(service, name):
 
 
 def grace_seconds(service):
-    """How long the binary takes at most after SIGTERM, as its source says."""
+    """How long the binary takes at most after SIGTERM, as its settings or its source say."""
+    if grace := defaults(service).get("SHUTDOWN_GRACE"):
+        return int(grace)
     for path in (ROOT / service / "src").glob("*.rs"):
         if found := re.search(r"const GRACE: Duration = Duration::from_secs\((\d+)\)", path.read_text()):
             return int(found[1])

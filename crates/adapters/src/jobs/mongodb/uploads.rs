@@ -118,12 +118,15 @@ pub(super) async fn lapsed(jobs: Jobs, limit: u32) -> Result<Vec<JobId>, Error> 
         id: ObjectId,
     }
 
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
     let found = jobs
         .clone_with_type::<Named>()
         .find(come("upload_lease_until", None))
         .projection(doc! { "_id": 1 })
         .sort(doc! { "created_at": 1, "_id": 1 })
-        .limit(i64::from(limit.max(1)))
+        .limit(i64::from(limit))
         .await?;
     found.map_ok(|named| fid(named.id)).try_collect().await
 }

@@ -217,8 +217,7 @@ macro_rules! job_store_suite {
             uploads::a_commit_and_a_failure_at_once_have_one_winner;
             keys::a_key_names_one_upload_of_its_owner;
             keys::of_two_uploads_with_one_key_at_once_one_begins;
-            keys::the_key_of_an_interrupted_upload_is_free_again;
-            keys::the_key_of_a_cancelled_job_is_free_again;
+            keys::the_key_of_an_upload_that_came_to_nothing_is_free_again;
             keys::a_key_stays_with_its_job;
             claims::many_claimers_at_once_never_share_a_job;
             claims::one_job_claimed_by_many_at_once_has_one_winner;

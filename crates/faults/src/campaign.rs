@@ -55,6 +55,18 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
+    /// Empties the directory and begins a ledger there.
+    ///
+    /// # Errors
+    /// The directory cannot be emptied or written to.
+    pub(crate) fn empty_ledger(&self) -> anyhow::Result<Arc<Ledger>> {
+        if self.directory.exists() {
+            std::fs::remove_dir_all(&self.directory)?;
+        }
+        std::fs::create_dir_all(&self.directory)?;
+        Ok(Arc::new(Ledger::create(&self.directory.join("ledger.jsonl"))?))
+    }
+
     /// Variables for every service.
     pub(crate) fn extra(&self) -> Vec<(&'static str, String)> {
         self.bug.iter().map(|bug| ("MP3_SEEDED_BUG", bug.clone())).collect()
@@ -67,11 +79,7 @@ impl Wish {
 /// The campaign itself does not work.
 pub(crate) async fn run(wish: Wish) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    if wish.directory.exists() {
-        std::fs::remove_dir_all(&wish.directory)?;
-    }
-    std::fs::create_dir_all(&wish.directory)?;
-    let ledger = Arc::new(Ledger::create(&wish.directory.join("ledger.jsonl"))?);
+    let ledger = wish.empty_ledger()?;
     say(format!(
         "SEED={} JOBS={} FAULTS={}, ledger and logs in {}",
         wish.seed,

@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep};
 use crate::campaign::Wish;
 use crate::check;
 use crate::fleet::Fleet;
-use crate::ledger::Ledger;
 use crate::load::Load;
 use crate::plan::{Act, Fault, Service};
 use crate::random::Random;
@@ -90,11 +89,7 @@ const POINTS: [(&str, Way); 34] = [
 /// The campaign itself does not work.
 pub(crate) async fn run(wish: Wish) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    if wish.directory.exists() {
-        std::fs::remove_dir_all(&wish.directory)?;
-    }
-    std::fs::create_dir_all(&wish.directory)?;
-    let ledger = Arc::new(Ledger::create(&wish.directory.join("ledger.jsonl"))?);
+    let ledger = wish.empty_ledger()?;
     let script = wish.directory.join("crash.script");
     let mut extra = wish.extra();
     extra.push(("MP3_CRASH_FILE", script.display().to_string()));

@@ -2,13 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use serde_json::Value;
 use testkit::media::sample;
-use tokio::time::{Instant, sleep};
-
-const MAIL_DEADLINE: Duration = Duration::from_secs(120);
+use testkit::until;
 
 /// A stack of this test alone. Dropping it stops it.
 struct Stack {
@@ -33,14 +30,7 @@ impl Stack {
 
     async fn first_mail(&self) -> String {
         let path = self.directory.path().join("mail/000001.eml");
-        let give_up = Instant::now() + MAIL_DEADLINE;
-        loop {
-            match std::fs::read_to_string(&path) {
-                Ok(mail) => return mail,
-                Err(error) => assert!(Instant::now() < give_up, "no mail: {error}"),
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
+        until("the first mail", async || std::fs::read_to_string(&path).ok()).await
     }
 }
 

@@ -1,0 +1,71 @@
+//! Each list that libav is given is in force, and an option it does not know is refused.
+
+use std::fs;
+use std::io::Cursor;
+use std::ops::ControlFlow;
+
+use super::*;
+
+fn open(bytes: &[u8], options: &[(&str, &str)]) -> Result<ff::format::context::Input, ff::Error> {
+    ff::log::set_level(ff::log::Level::Quiet);
+    let watch = Watch::new(|_| ControlFlow::Continue(()), Duration::MAX);
+    let source = Source::seekable(Cursor::new(bytes.to_vec()));
+    open_demuxer(Reader::new(source, watch).unwrap(), None, options).and_then(|mut demuxer| {
+        raw::probe_streams(&mut demuxer)?;
+        Ok(demuxer)
+    })
+}
+
+#[test]
+fn an_option_that_libav_does_not_know_is_refused() {
+    let sound = fs::read(testkit::media::sample("wav-44100")).unwrap();
+    assert_eq!(open(&sound, &OPTIONS).err(), None);
+    for (name, value) in OPTIONS {
+        let misspelt = format!("{name}s");
+        assert_eq!(
+            open(&sound, &[(&misspelt, value)]).err(),
+            Some(ff::Error::OptionNotFound)
+        );
+    }
+}
+
+#[test]
+fn the_list_of_containers_is_in_force() {
+    let subtitles = b"1\n00:00:00,000 --> 00:00:02,000\nHello\n\n2\n00:00:03,000 --> 00:00:04,000\nBye\n";
+    assert!(open(subtitles, &[]).is_ok(), "libav knows the format");
+    assert!(open(subtitles, &OPTIONS[..1]).is_err());
+}
+
+#[test]
+fn the_list_of_protocols_is_in_force() {
+    let target = testkit::media::sample("wav-44100");
+    let playlist = format!("ffconcat version 1.0\nfile 'file:{}'\n", target.display());
+    let streams =
+        |options: &[(&str, &str)]| open(playlist.as_bytes(), options).map_or(0, |demuxer| demuxer.nb_streams());
+    let unsafe_names = ("safe", "0");
+    // Our static FFmpeg has no protocol that the list could refuse; the system's has.
+    match ff::format::input(&target) {
+        Err(ff::Error::ProtocolNotFound) => {}
+        opened => {
+            opened.unwrap();
+            assert_eq!(streams(&[unsafe_names]), 1, "libav opens what a playlist names");
+        }
+    }
+    assert_eq!(streams(&[unsafe_names, OPTIONS[1]]), 0);
+}
+
+#[test]
+fn the_list_of_decoders_is_in_force() {
+    let video = fs::read(testkit::media::without_audio()).unwrap();
+    let parameters = |options: &[(&str, &str)]| open(&video, options).unwrap().stream(0).unwrap().parameters();
+    // Our static FFmpeg has no video decoder that the list could refuse; the system's has.
+    if ff::decoder::find(parameters(&[]).id()).is_none() {
+        return;
+    }
+    let knows_the_picture = |options: &[(&str, &str)]| {
+        let context = ff::codec::Context::from_parameters(parameters(options)).unwrap();
+        context.decoder().video().unwrap().format() != ff::format::Pixel::None
+    };
+    assert!(knows_the_picture(&[]), "libav probes with the video decoder");
+    assert!(!knows_the_picture(&OPTIONS[2..]));
+}

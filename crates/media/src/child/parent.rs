@@ -22,7 +22,7 @@ use crate::{ConvertError, Converted, Progress, Settings, Source, Verdict};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a child may take to end when its socket is closed: the system closes it when all but the last of a process is
 /// gone.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What a child executes.
 #[derive(Clone, Debug, PartialEq, Eq)]

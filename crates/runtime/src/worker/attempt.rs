@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ending, Outcome, Shared};
 
-/// How often a claim is renewed; its lease lasts 30 seconds.
-const RENEW: Duration = Duration::from_secs(8);
+/// How often the record is asked whether the owner cancelled the job, or somebody else ended it.
+const ASK: Duration = Duration::from_millis(500);
 /// How often progress that changed is written.
 const PROGRESS: Duration = Duration::from_secs(2);
+/// How often a claim is renewed; its lease lasts 30 seconds, and either call of the store ends within ten.
+const RENEW: Duration = Duration::from_secs(8);
 /// After this many attempts in a row that ended without a word the job is given up: it takes the worker down with it.
 const MAX_LAPSES: u32 = 3;
 /// The waits between tries to write how a claim ended; the last one is repeated.
@@ -141,9 +143,14 @@ async fn hold(shared: &Shared, claim: &Claim, context: &Context) -> std::convert
     let mut renewed_at = Instant::now();
     let mut written = 0.0_f32;
     loop {
-        tokio::time::sleep(PROGRESS).await;
+        tokio::time::sleep(ASK).await;
         let share = context.share();
-        if (share - written).abs() < 0.01 && renewed_at.elapsed() < RENEW {
+        let due = if (share - written).abs() < 0.01 {
+            RENEW
+        } else {
+            PROGRESS
+        };
+        if renewed_at.elapsed() < due && stands(shared, claim).await {
             continue;
         }
         match shared.jobs.renew(claim, Some(share)).await {
@@ -156,8 +163,19 @@ async fn hold(shared: &Shared, claim: &Claim, context: &Context) -> std::convert
                 return std::future::pending().await;
             }
             // The lease may run out now; the fence then decides, and the work may still win.
-            Err(error) => tracing::warn!(error = %domain::Chain(&error), "cannot renew the claim"),
+            Err(error) => {
+                tracing::warn!(error = %domain::Chain(&error), "cannot renew the claim");
+                tokio::time::sleep(PROGRESS).await;
+            }
         }
+    }
+}
+
+/// Whether the job is still in the state it was claimed in, as far as is known: reading is cheaper than renewing.
+async fn stands(shared: &Shared, claim: &Claim) -> bool {
+    match shared.jobs.get(claim.job.id).await {
+        Ok(job) => job.is_some_and(|job| job.state == claim.job.state),
+        Err(_) => true,
     }
 }
 

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use domain::{OptionName, Options};
@@ -54,7 +54,7 @@ pub struct ConvertCommand {
     /// How many threads encode; the MP3 is the same with any number. The default is as many as there are processors.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Say on standard error, as one line of JSON, what was read and what came out.
+    /// Say on standard error, as one line of JSON, what was read, what came out, and how long the conversion took.
     #[arg(long)]
     report: bool,
 }
@@ -112,7 +112,7 @@ impl ConvertCommand {
     pub fn run(&self) -> Result<(), ConvertCommandError> {
         let mut settings = self.settings()?;
         // First of all, so that it gets ready meanwhile.
-        let child = start_child()?;
+        let mut child = start_child()?;
         let input_error = |source| ConvertCommandError::Input {
             path: self.input.display().to_string(),
             source,
@@ -126,6 +126,8 @@ impl ConvertCommand {
         let output = Output::named(&self.output).map_err(output_error)?;
         let mut sink = output.scratch().map_err(output_error)?;
 
+        child.wait_until_ready().map_err(ConvertCommandError::Child)?;
+        let begun = Instant::now();
         let bar = progress_bar();
         let moving_bar = bar.clone();
         let watch = move |progress: media::Progress| {
@@ -139,6 +141,7 @@ impl ConvertCommand {
             file.set_len(0).and_then(|()| file.rewind()).map_err(output_error)?;
             converted = start_child()?.convert(source()?, file, &settings, watch);
         }
+        let took = begun.elapsed();
         let converted = converted.map_err(|error| match error {
             ConvertError::Verdict(verdict) => ConvertCommandError::Verdict(verdict),
             ConvertError::Read(source) => input_error(source),
@@ -152,7 +155,7 @@ impl ConvertCommand {
         output.complete(sink).map_err(output_error)?;
         bar.finish_and_clear();
         if self.report {
-            tell(&report(&converted));
+            tell(&report(&converted, took));
         }
         Ok(())
     }
@@ -210,7 +213,7 @@ fn tell(report: &serde_json::Value) {
     eprintln!("{report}");
 }
 
-fn report(converted: &media::Converted) -> serde_json::Value {
+fn report(converted: &media::Converted, took: Duration) -> serde_json::Value {
     serde_json::json!({
         "seconds": converted.duration.as_secs_f64(),
         "size_bytes": converted.size_bytes,
@@ -219,6 +222,7 @@ fn report(converted: &media::Converted) -> serde_json::Value {
         "bytes_read": converted.bytes_read,
         "source_bytes": converted.source_bytes,
         "errors": converted.errors,
+        "took_seconds": took.as_secs_f64(),
     })
 }
 

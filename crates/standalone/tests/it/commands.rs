@@ -68,6 +68,7 @@ fn a_file_is_converted_without_any_service() {
     assert_eq!(report["source_bytes"], source_bytes);
     assert_eq!(report["bytes_read"], source_bytes, "all of it, and nothing twice");
     assert!((2.9..3.1).contains(&report["seconds"].as_f64().unwrap()), "{report}");
+    assert!(report["took_seconds"].as_f64().unwrap() > 0.0, "{report}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ allowed domain
 allowed media
 allowed runtime domain
 allowed adapters domain
+allowed media-fuzz media
 allowed testkit domain
 allowed faults testkit
 allowed auth domain runtime adapters

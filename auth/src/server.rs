@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Address, Authenticator as _, UserStore};
+use runtime::http::Requests;
 use runtime::metrics::Metrics;
 use runtime::settings::Secret;
 use runtime::{Lifecycle, probes};
@@ -35,7 +36,7 @@ impl Auth {
         let secret = settings.accounts.jwt_secret.as_ref();
         let secret = secret.ok_or("JWT_SECRET is not set: it signs the tokens and is the same for every replica")?;
         let signer = TokenSigner::new(secret.expose()).map_err(|weak| weak.to_string())?;
-        let metrics = Metrics::default();
+        let metrics = Metrics::of_this_build();
         let service = AuthService::new(Arc::clone(&store), signer, settings.accounts.plaintext_passwords);
         let service = service.counted_in(&metrics);
         Ok(Self {
@@ -65,7 +66,7 @@ impl Auth {
         tracing::info!(address = %listener.local_addr()?, "auth is listening");
         life.spawn(runtime::http::serve(
             listener,
-            http::router(Arc::clone(&self.service)),
+            Requests::counted_in(&self.metrics).observe(http::router(Arc::clone(&self.service))),
             life.clone(),
         ));
         let stopping = life.stopping();

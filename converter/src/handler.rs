@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::{
@@ -11,10 +11,12 @@ use domain::{
 };
 use media::{ConvertError, Verdict};
 use runtime::Announcer;
+use runtime::metrics::Metrics;
 use runtime::worker::{Context, Ending, Handler, Outcome};
 
 use crate::bridge::{self, Conversion};
 use crate::children::Children;
+use crate::speed::Speed;
 
 /// What becomes of a video whose MP3 is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -47,6 +49,7 @@ pub struct ConvertHandler {
     threads: NonZeroUsize,
     announcer: Announcer,
     delete_source: DeleteSource,
+    speed: Speed,
 }
 
 /// Why an attempt did not give an MP3.
@@ -76,13 +79,14 @@ impl From<ConvertError> for Stop {
 
 impl ConvertHandler {
     /// A handler that keeps its files in `blobs`, converts in `children` on so many threads, and tells `announcer` about
-    /// finished MP3s.
+    /// finished MP3s. Its speed is measured in `metrics`.
     pub fn new(
         blobs: Arc<dyn BlobStore>,
         children: Children,
         threads: NonZeroUsize,
         announcer: Announcer,
         delete_source: DeleteSource,
+        metrics: &Metrics,
     ) -> Self {
         Self {
             blobs,
@@ -90,10 +94,12 @@ impl ConvertHandler {
             threads,
             announcer,
             delete_source,
+            speed: Speed::measured_in(metrics),
         }
     }
 
     async fn convert(&self, job: &Job, mp3_fid: Fid, predecessor: Option<Fid>, context: &Context) -> Result<Mp3, Stop> {
+        let begun = Instant::now();
         // Whatever is left in the middle ends by itself: calls of the store run on, and the writer aborts.
         let converted = context
             .cancelled()
@@ -106,6 +112,7 @@ impl ConvertHandler {
                 bytes: converted.head.into(),
             }))
             .await?;
+        self.speed.converted(converted.duration, begun.elapsed());
         Ok(Mp3 {
             fid: mp3_fid,
             size_bytes: Some(blob.len_bytes),

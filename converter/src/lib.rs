@@ -10,6 +10,7 @@ mod children;
 mod handler;
 mod reader;
 mod settings;
+mod speed;
 
 use std::sync::Arc;
 
@@ -76,6 +77,7 @@ impl Converter {
             self.settings.threads_of_a_job(),
             announcer.clone(),
             self.settings.delete_source,
+            metrics,
         );
         let worker = Worker {
             jobs: self.jobs,

@@ -22,7 +22,7 @@ async fn run() -> ExitCode {
     telemetry::init(settings.operations.log_format);
     let converter = connect(&settings).unwrap_or_else(|error| settings::refuse(settings::chain(&error)));
     let life = Lifecycle::new();
-    let metrics = Metrics::default();
+    let metrics = Metrics::of_this_build();
     settings
         .operations
         .open(converter.readiness(), metrics.clone(), &life)

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Beside the routes it repeats announcements the broker never confirmed, ends uploads whose process went away
-//! ([`lapsed`]), and once a day looks for files that nobody needs ([`janitor`]).
+//! ([`lapsed`]), once a day looks for files that nobody needs ([`janitor`]), and measures what waits.
 
+mod backlog;
 pub mod commands;
 mod filename;
 mod http;

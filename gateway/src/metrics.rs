@@ -16,6 +16,8 @@ pub(crate) struct GatewayMetrics {
     logins: Family<OutcomeLabels, Counter>,
     /// Bytes of uploads that were taken.
     pub(crate) upload_bytes: Counter,
+    /// Bytes of MP3s that were sent.
+    pub(crate) download_bytes: Counter,
     /// Files the janitor deleted.
     pub(crate) janitor_deleted: Counter,
     /// Files the janitor would delete and waits to be told.
@@ -37,6 +39,7 @@ impl GatewayMetrics {
             uploads: metrics.register("uploads", "Uploads by how they ended", Family::default()),
             logins: metrics.register("logins", "Logins by how they ended", Family::default()),
             upload_bytes: metrics.register("upload_bytes", "Bytes of uploads that were taken", Counter::default()),
+            download_bytes: metrics.register("download_bytes", "Bytes of MP3s that were sent", Counter::default()),
             janitor_deleted: metrics.register("janitor_deleted", "Files the janitor deleted", Counter::default()),
             janitor_waiting: metrics.register(
                 "janitor_waiting",

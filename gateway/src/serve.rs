@@ -12,7 +12,7 @@ use crate::{GatewayState, Ports, ServeSettings, router};
 /// Serves until SIGTERM. Ends the process with one sentence when a port cannot be listened to.
 pub async fn serve(ports: Ports, settings: ServeSettings) -> ExitCode {
     let life = Lifecycle::new();
-    let metrics = Metrics::default();
+    let metrics = Metrics::of_this_build();
     let state = GatewayState::new(ports, settings.gateway, life.clone(), &metrics);
     settings.operations.open(state.readiness(), metrics, &life).await;
     let listener = match TcpListener::bind(settings.listen).await {

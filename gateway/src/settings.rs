@@ -75,6 +75,9 @@ pub struct GatewaySettings {
     /// The queue that carries uploaded videos.
     #[arg(long, env, value_name = "NAME", default_value = domain::VIDEO_QUEUE)]
     pub video_queue: String,
+    /// The queue that carries finished MP3s. The gateway only measures it.
+    #[arg(long, env, value_name = "NAME", default_value = domain::MP3_QUEUE)]
+    pub mp3_queue: String,
     /// The most bytes of one upload, as `Content-Length` counts them: the form around the file included.
     #[arg(long, env, value_name = "BYTES", default_value_t = 10 * 1024 * 1024 * 1024)]
     pub max_upload_bytes: u64,

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::{Announcement, Authenticator, BlobStore, Fid, Job, JobStore, Queue};
+use runtime::http::Requests;
 use runtime::metrics::Metrics;
 use runtime::probes::{Readiness, of};
 use runtime::{Announcer, Lifecycle};
 
+use crate::backlog::BacklogGauges;
 use crate::janitor::Janitor;
 use crate::logins::Logins;
 use crate::metrics::GatewayMetrics;
@@ -55,6 +57,8 @@ pub struct GatewayState {
     pub(crate) space: Arc<SpaceGuard>,
     pub(crate) life: Lifecycle,
     pub(crate) metrics: GatewayMetrics,
+    pub(crate) requests: Requests,
+    backlog: BacklogGauges,
     refused: Arc<Mutex<HashSet<Fid>>>,
 }
 
@@ -63,6 +67,8 @@ impl GatewayState {
     pub fn new(ports: Ports, settings: GatewaySettings, life: Lifecycle, metrics: &Metrics) -> Self {
         #[cfg(feature = "crashpoints")]
         let ports = ports.with_crash_points();
+        let requests = Requests::counted_in(metrics);
+        let backlog = BacklogGauges::new(metrics);
         let metrics = GatewayMetrics::new(metrics);
         let space = SpaceGuard::new(Arc::clone(&ports.blobs), settings.min_free_percent, metrics.clone());
         Self {
@@ -75,15 +81,19 @@ impl GatewayState {
             settings: Arc::new(settings),
             life,
             metrics,
+            requests,
+            backlog,
             refused: Arc::default(),
         }
     }
 
-    /// Starts what the gateway does without being asked: announcing, ending lapsed uploads, the janitor.
+    /// Starts what the gateway does without being asked: announcing, ending lapsed uploads, the janitor, and measuring what
+    /// waits.
     pub fn start(&self) {
         self.life.spawn(self.announcer().run(self.life.clone()));
         self.life.spawn(lapsed::run(self.clone()));
         self.life.spawn(Janitor::of(self).run(self.life.clone()));
+        self.life.spawn(self.backlog.clone().run(self.clone()));
     }
 
     /// Of use unless the job store or the blob store is away.

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
         Err(message) => settings::refuse(message),
     };
     let life = Lifecycle::new();
-    let metrics = Metrics::default();
+    let metrics = Metrics::of_this_build();
     settings
         .operations
         .open(notification.readiness(), metrics.clone(), &life)

@@ -303,6 +303,7 @@ async fn a_converter_that_lost_its_claim_deletes_its_own_mp3() {
         NonZeroUsize::MIN,
         announcer,
         DeleteSource::Never,
+        &Metrics::default(),
     );
     let settlement = Settlement::Converted(Mp3 {
         fid: mp3_fid,

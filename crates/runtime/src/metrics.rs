@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 /// The metrics of one process: what parts of it registered, under names that begin with `mp3_`. Clones share it.
@@ -20,6 +21,16 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// None so far but `mp3_build_info`, which names the version.
+    pub fn of_this_build() -> Self {
+        let metrics = Self::default();
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let mut registry = metrics.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register("build", "What runs here", version);
+        drop(registry);
+        metrics
+    }
+
     /// Adds a metric under `mp3_{name}` and hands it back for use. A counter's `_total` is added by the format.
     pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);

@@ -52,9 +52,6 @@ pub struct ServeSettings {
     /// The HTTP side.
     #[command(flatten)]
     pub gateway: GatewaySettings,
-    /// The queue that carries finished MP3s.
-    #[arg(long, env, value_name = "NAME", default_value = domain::MP3_QUEUE)]
-    pub mp3_queue: String,
     /// The conversions.
     #[command(flatten)]
     pub conversion: ConversionSettings,

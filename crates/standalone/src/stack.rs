@@ -105,7 +105,7 @@ impl Stack {
         data: &DataDir,
         life: &Lifecycle,
     ) -> Result<Self, StackError> {
-        let metrics = Metrics::default();
+        let metrics = Metrics::of_this_build();
         let users = adapters::users::connect(&settings.stores.users(data))?;
         let jobs = adapters::jobs::connect(&settings.stores.jobs(data))?;
         let blobs = adapters::blobs::connect(&settings.stores.blobs(data))?;
@@ -153,7 +153,7 @@ impl Stack {
                 queue: Arc::clone(&stack.queue),
                 children: children.clone(),
                 video_queue: settings.gateway.video_queue.clone(),
-                mp3_queue: settings.mp3_queue.clone(),
+                mp3_queue: settings.gateway.mp3_queue.clone(),
                 settings: settings.conversion.clone(),
             };
             converter.start(life, &metrics);
@@ -219,7 +219,7 @@ impl Stack {
             jobs: Arc::clone(&self.jobs),
             blobs: Arc::clone(&self.blobs),
             queue: Arc::clone(&self.queue),
-            mp3_queue: settings.mp3_queue.clone(),
+            mp3_queue: settings.gateway.mp3_queue.clone(),
             others_may_tell: settings.stores.queue_url.scheme() != "memory",
             mailer: mail.mailer().map_err(StackError::Setting)?,
             letterhead: mail.letterhead(&public_url).map_err(StackError::Setting)?,

@@ -110,14 +110,17 @@ async fn open(state: &GatewayState, fid: Fid, range: std::ops::Range<u64>) -> Re
     let opened = state.blobs.read(Bucket::Mp3s, fid, range).await.map_err(trouble)?;
     let mut bytes: BlobStream = opened.ok_or(Plain::NotFound)?;
     let first = bytes.next().await.transpose().map_err(trouble)?;
-    let rest = bytes.inspect(move |piece| {
-        if let Err(error) = piece {
+    let sent = state.metrics.download_bytes.clone();
+    let all = futures_util::stream::iter(first.map(Ok)).chain(bytes);
+    Ok(Body::from_stream(all.inspect(move |piece| match piece {
+        Ok(piece) => {
+            sent.inc_by(piece.len() as u64);
+        }
+        Err(error) => {
             let error = domain::Chain(error).to_string();
             tracing::warn!(blob.id = %fid, error, "a download broke off");
         }
-    });
-    let first = futures_util::stream::iter(first.map(Ok));
-    Ok(Body::from_stream(first.chain(rest)))
+    })))
 }
 
 impl Download {

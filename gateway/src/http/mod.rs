@@ -15,7 +15,6 @@ mod upload;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
@@ -25,7 +24,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::FutureExt as _;
 use runtime::http::Problem;
-use tracing::Instrument as _;
 
 use crate::GatewayState;
 use answers::Trouble;
@@ -35,7 +33,8 @@ use plain::Plain;
 pub fn router(state: GatewayState) -> Router {
     let life = state.life.clone();
     let probes = runtime::probes::router(Arc::new(state.readiness().until(life.stopping())));
-    Router::new()
+    let requests = state.requests.clone();
+    let router = Router::new()
         .route("/login", post(login::login))
         .route("/upload", post(upload::upload))
         .route("/download", get(download::download))
@@ -47,8 +46,8 @@ pub fn router(state: GatewayState) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(other_method)
         .layer(from_fn(catch_panic))
-        .layer(from_fn_with_state(life, linger::linger))
-        .layer(from_fn(log))
+        .layer(from_fn_with_state(life, linger::linger));
+    requests.observe(router)
 }
 
 async fn unknown_route(request: Request) -> Response {
@@ -94,25 +93,4 @@ fn log_panic(payload: &(dyn Any + Send)) {
         message = message.unwrap_or("no message"),
         "a request's handler panicked"
     );
-}
-
-/// One line for each request when its answer begins; probes only for whoever wants to see them.
-async fn log(request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("http.request", %method, path);
-    let is_probe = matches!(path.as_str(), "/healthz" | "/readyz");
-    let response = next.run(request).instrument(span.clone()).await;
-    let (status, elapsed_ms) = (
-        response.status().as_u16(),
-        u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-    );
-    span.in_scope(|| {
-        if is_probe {
-            tracing::debug!(status, elapsed_ms, "answered");
-        } else {
-            tracing::info!(status, elapsed_ms, "answered");
-        }
-    });
-    response
 }

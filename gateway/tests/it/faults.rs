@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Address, Announcement, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Fid, Head, IdempotencyKey, Job,
-    JobId, JobMessage, JobState, JobStore, KeyedUpload, NewBlob, NewJob, PortError, Reason, Reference, Settlement,
+    Address, Announcement, Backlog, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Fid, Head, IdempotencyKey,
+    Job, JobId, JobMessage, JobState, JobStore, KeyedUpload, NewBlob, NewJob, PortError, Reason, Reference, Settlement,
     Space, Step, Uploaded, VerdictKind,
 };
 
@@ -225,6 +225,12 @@ impl JobStore for FaultyJobs {
     }
     async fn references(&self, bucket: Bucket, ids: &[Fid]) -> Result<Vec<Reference>, PortError> {
         self.store.references(bucket, ids).await
+    }
+    async fn backlog(&self, step: Step) -> Result<Backlog, PortError> {
+        self.store.backlog(step).await
+    }
+    async fn unannounced(&self, announcement: Announcement) -> Result<u64, PortError> {
+        self.store.unannounced(announcement).await
     }
     async fn ping(&self) -> Result<(), PortError> {
         self.plan.run("ping", self.store.ping()).await

@@ -50,6 +50,11 @@ impl Bell {
         self.rung.notify_one();
     }
 
+    fn waiting(&self) -> u64 {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.len() as u64
+    }
+
     fn pop(&self) -> Option<JobMessage> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let message = waiting.pop_front();
@@ -70,6 +75,10 @@ impl Queue for MemoryQueue {
 
     fn consume(&self, queue: &str, _prefetch: u16) -> Box<dyn Consumer> {
         Box::new(MemoryConsumer { bell: self.bell(queue) })
+    }
+
+    async fn depth(&self, queue: &str) -> Result<u64, PortError> {
+        Ok(self.bell(queue).waiting())
     }
 
     async fn ping(&self) -> Result<(), PortError> {

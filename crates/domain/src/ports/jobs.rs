@@ -133,6 +133,15 @@ pub enum Reference {
     Unknown,
 }
 
+/// How much of one step waits to be claimed: jobs that are due and that no living worker holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub due: u64,
+    /// The age of the oldest of them, from its creation: what was put off for a day and is due again is a day old.
+    pub oldest: Option<Duration>,
+}
+
 /// The job records: SQLite or MongoDB.
 ///
 /// Every time is the store's own clock, so workers with wrong clocks cannot steal or lose a lease. Every change of
@@ -252,6 +261,14 @@ pub trait JobStore: Send + Sync {
 
     /// What the records say of these files of one bucket, in the same order.
     async fn references(&self, bucket: Bucket, ids: &[Fid]) -> Result<Vec<Reference>, PortError>;
+
+    // --- for those who watch
+
+    /// How much of a step waits to be claimed.
+    async fn backlog(&self, step: Step) -> Result<Backlog, PortError>;
+
+    /// How many announcements of this kind no broker has confirmed yet, those under way included.
+    async fn unannounced(&self, announcement: Announcement) -> Result<u64, PortError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), PortError>;

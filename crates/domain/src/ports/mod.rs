@@ -14,6 +14,8 @@ mod users;
 
 pub use authenticator::{AuthError, Authenticator};
 pub use blobs::{Blob, BlobOwner, BlobStore, BlobStream, BlobWriter, Bucket, Head, NewBlob, OWN_WRITER, Space};
-pub use jobs::{Announcement, Claim, JobStore, KeyedUpload, NewJob, Reference, Settlement, Step, Uploaded, Work};
+pub use jobs::{
+    Announcement, Backlog, Claim, JobStore, KeyedUpload, NewJob, Reference, Settlement, Step, Uploaded, Work,
+};
 pub use queue::{Consumer, Delivery, Queue, Settler};
 pub use users::UserStore;

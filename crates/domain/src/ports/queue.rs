@@ -20,6 +20,12 @@ pub trait Queue: Send + Sync {
     /// connects, declares the queue and reconnects by itself for as long as it lives.
     fn consume(&self, queue: &str, prefetch: u16) -> Box<dyn Consumer>;
 
+    /// How many messages wait in a queue, those that are delivered and not settled left out.
+    ///
+    /// # Errors
+    /// `Unavailable`, at the latest after ten seconds; also when there is no such queue.
+    async fn depth(&self, queue: &str) -> Result<u64, PortError>;
+
     /// Whether the broker could take a message now. `Err` is *degraded*.
     async fn ping(&self) -> Result<(), PortError>;
 }

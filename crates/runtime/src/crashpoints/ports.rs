@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{
-    Address, Announcement, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Consumer, Fid, Head, IdempotencyKey,
-    Job, JobId, JobMessage, JobState, JobStore, KeyedUpload, NewBlob, NewJob, PortError, Queue, Reason, Reference,
-    Settlement, Space, Step, Uploaded, VerdictKind,
+    Address, Announcement, Backlog, Blob, BlobStore, BlobStream, BlobWriter, Bucket, Claim, Consumer, Fid, Head,
+    IdempotencyKey, Job, JobId, JobMessage, JobState, JobStore, KeyedUpload, NewBlob, NewJob, PortError, Queue, Reason,
+    Reference, Settlement, Space, Step, Uploaded, VerdictKind,
 };
 
 use super::at;
@@ -123,6 +123,14 @@ impl JobStore for Crashing<dyn JobStore> {
         self.inner.list(owner, state, limit, before).await
     }
 
+    async fn backlog(&self, step: Step) -> Result<Backlog, PortError> {
+        self.inner.backlog(step).await
+    }
+
+    async fn unannounced(&self, announcement: Announcement) -> Result<u64, PortError> {
+        self.inner.unannounced(announcement).await
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         self.inner.ping().await
     }
@@ -197,6 +205,10 @@ impl Queue for Crashing<dyn Queue> {
 
     fn consume(&self, queue: &str, prefetch: u16) -> Box<dyn Consumer> {
         self.inner.consume(queue, prefetch)
+    }
+
+    async fn depth(&self, queue: &str) -> Result<u64, PortError> {
+        self.inner.depth(queue).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -10,7 +10,19 @@ use tokio::process::Command;
 use crate::suite::{HANG, Place, Suite};
 
 /// What may stand around a metric's name and its labels in a query; the rest is words.
-const FUNCTIONS: [&str; 9] = ["sum", "min", "max", "by", "rate", "increase", "and", "or", "without"];
+const FUNCTIONS: [&str; 11] = [
+    "sum",
+    "min",
+    "max",
+    "count",
+    "by",
+    "rate",
+    "increase",
+    "and",
+    "or",
+    "without",
+    "histogram_quantile",
+];
 
 /// The queries of `monitoring/`: one for each rule of the alerts and each target of the dashboard.
 fn queries() -> Vec<String> {

@@ -229,6 +229,7 @@ macro_rules! job_store_suite {
             claims::a_renewed_claim_is_held_for_another_lease;
             claims::a_lapsed_claim_that_nobody_took_over_still_holds;
             claims::progress_is_recorded_as_a_share;
+            claims::what_waits_to_be_claimed_is_counted_and_its_oldest_has_an_age;
             settlements::a_conversion_ends_as_done;
             settlements::a_verdict_ends_the_job_with_its_reason;
             settlements::a_retry_waits_for_its_delay;
@@ -257,6 +258,7 @@ macro_rules! job_store_suite {
             adoption::what_comes_from_a_queue_counts_as_announced;
             adoption::adopting_one_message_many_times_at_once_makes_one_job;
             announcing::a_queued_job_is_announced_by_others_after_its_lease;
+            announcing::unannounced_jobs_are_counted;
             announcing::a_done_job_owes_the_announcement_of_its_mp3;
             announcing::only_jobs_with_something_to_do_are_announced;
             announcing::the_announcement_owed_longest_comes_first;

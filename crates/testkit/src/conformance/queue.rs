@@ -36,6 +36,7 @@ pub async fn wake_up(queue: Arc<dyn Queue>) {
     a_publication_wakes_whoever_waits(&queue).await;
     a_consumer_hears_its_own_queue_only(&queue).await;
     a_wait_that_is_dropped_loses_nothing(&queue).await;
+    what_waits_is_counted(&queue).await;
     queue.ping().await.expect("the queue takes messages");
 }
 
@@ -62,6 +63,22 @@ async fn a_consumer_hears_its_own_queue_only(queue: &Arc<dyn Queue>) {
     assert_eq!(from_other.message, Ok(to_other));
     from_one.ack().await;
     from_other.ack().await;
+}
+
+async fn what_waits_is_counted(queue: &Arc<dyn Queue>) {
+    const UNHEARD: &str = "conformance.unheard";
+    for _ in 0..2 {
+        publish(queue, UNHEARD, &message()).await;
+    }
+    // A broker counts a moment after it has confirmed.
+    let counted = async {
+        while queue.depth(UNHEARD).await.expect("the queue is there") != 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG_GUARD, counted)
+        .await
+        .expect("two messages wait");
 }
 
 async fn a_wait_that_is_dropped_loses_nothing(queue: &Arc<dyn Queue>) {

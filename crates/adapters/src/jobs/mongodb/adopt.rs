@@ -121,7 +121,7 @@ fn announced() -> Vec<Document> {
 }
 
 /// An announcement's name in records, and the state of the jobs it is about.
-const fn names(announcement: Announcement) -> (&'static str, &'static str) {
+pub(super) const fn names(announcement: Announcement) -> (&'static str, &'static str) {
     match announcement {
         Announcement::Video => ("video", "queued"),
         Announcement::Mp3 => ("mp3", "done"),

@@ -7,6 +7,7 @@
 //! partial indexes hold only the jobs that have work left.
 
 mod adopt;
+mod backlog;
 mod indexes;
 mod record;
 mod steps;
@@ -18,8 +19,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Address, Announcement, Bucket, Claim, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, JobStore, KeyedUpload,
-    NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
+    Address, Announcement, Backlog, Bucket, Claim, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, JobStore,
+    KeyedUpload, NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
 };
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::Error;
@@ -211,6 +212,15 @@ impl JobStore for MongoJobStore {
         let ids = ids.to_vec();
         let call = |jobs| verdicts::references(jobs, bucket, ids);
         self.run("look up references", call).await
+    }
+
+    async fn backlog(&self, step: Step) -> Result<Backlog, PortError> {
+        self.run("count what is due", |jobs| backlog::backlog(jobs, step)).await
+    }
+
+    async fn unannounced(&self, announcement: Announcement) -> Result<u64, PortError> {
+        let call = |jobs| backlog::unannounced(jobs, announcement);
+        self.run("count what is to be announced", call).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

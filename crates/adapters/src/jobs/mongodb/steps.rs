@@ -101,7 +101,7 @@ pub(super) async fn claim(jobs: Jobs, step: Step, id: JobId) -> Result<Option<Cl
 }
 
 /// The jobs whose step may run now.
-fn claimable(step: Step) -> Document {
+pub(super) fn claimable(step: Step) -> Document {
     come(&field(step, "due_at"), Some(&field(step, "lease_until")))
 }
 

@@ -65,7 +65,7 @@ pub(super) async fn adopt(writer: &SqlitePool, message: &JobMessage) -> sqlx::Re
 }
 
 /// An announcement's name in records, and the state of the jobs it is about.
-const fn names(announcement: Announcement) -> (&'static str, &'static str) {
+pub(super) const fn names(announcement: Announcement) -> (&'static str, &'static str) {
     match announcement {
         Announcement::Video => ("video", "queued"),
         Announcement::Mp3 => ("mp3", "done"),

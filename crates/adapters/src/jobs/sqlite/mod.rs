@@ -10,6 +10,7 @@
 //! done twice. Back, a lease lasts at most a minute, what was due at once stays so, and only a retry waits longer.
 
 mod adopt;
+mod backlog;
 mod record;
 mod steps;
 mod uploads;
@@ -24,8 +25,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    Address, Announcement, Bucket, Claim, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, JobStore, KeyedUpload,
-    NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
+    Address, Announcement, Backlog, Bucket, Claim, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, JobStore,
+    KeyedUpload, NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
@@ -261,6 +262,16 @@ impl JobStore for SqliteJobStore {
     async fn references(&self, bucket: Bucket, ids: &[Fid]) -> Result<Vec<Reference>, PortError> {
         let call = verdicts::references(&self.readers, bucket, ids);
         self.run("look up references", call).await
+    }
+
+    async fn backlog(&self, step: Step) -> Result<Backlog, PortError> {
+        self.run("count what is due", backlog::backlog(&self.readers, step))
+            .await
+    }
+
+    async fn unannounced(&self, announcement: Announcement) -> Result<u64, PortError> {
+        let call = backlog::unannounced(&self.readers, announcement);
+        self.run("count what is to be announced", call).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -15,7 +15,7 @@ pub(super) const OWE_MAIL: &str = "tell_due_at = 0, tell_lease_until = NULL, tel
      tell_failures = 0, tell_lapses = 0";
 
 /// The same statement for either step: `{step}` begins the step's columns.
-fn for_step(step: Step, sql: &str) -> AssertSqlSafe<String> {
+pub(super) fn for_step(step: Step, sql: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql.replace("{step}", step_name(step)))
 }
 
@@ -120,7 +120,7 @@ async fn try_claim(writer: &SqlitePool, step: Step, which: Which<'_>) -> sqlx::R
 
 /// The jobs whose step may run now. Reads only the index of those that have work left. A lease that ends later than any
 /// can, two of them from now, is from before the clock was set back.
-const CLAIMABLE: &str = "SELECT id FROM jobs WHERE {step}_due_at IS NOT NULL
+pub(super) const CLAIMABLE: &str = "SELECT id FROM jobs WHERE {step}_due_at IS NOT NULL
      AND {step}_due_at <= (SELECT now_ms FROM clock)
      AND ({step}_lease_until IS NULL
          OR {step}_lease_until NOT BETWEEN (SELECT now_ms + 1 FROM clock) AND (SELECT now_ms + 60000 FROM clock))";

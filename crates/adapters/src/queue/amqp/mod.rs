@@ -78,6 +78,12 @@ impl Queue for AmqpQueue {
         ))
     }
 
+    async fn depth(&self, queue: &str) -> Result<u64, PortError> {
+        topology::depth(&self.consuming, queue)
+            .await
+            .map_err(|error| PortError::unavailable(format!("measure `{queue}`"), error))
+    }
+
     async fn ping(&self) -> Result<(), PortError> {
         self.publisher
             .ping()

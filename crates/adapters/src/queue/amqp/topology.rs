@@ -12,11 +12,13 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
+use tokio::time::timeout;
 
 use super::error::{AmqpError, soft_error};
 use super::link::Link;
@@ -26,6 +28,9 @@ pub const DEAD_LETTER_EXCHANGE: &str = "jobs.dlx";
 /// How often a message may come back undone before it goes to the dead letters. Explicit, since RabbitMQ 3 has no
 /// default. A job does not end with its message: the job store goes on scheduling it.
 pub const DELIVERY_LIMIT: i64 = 20;
+
+/// How long asking for a queue's depth may take.
+const DEPTH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The queue that keeps what was rejected from `queue`.
 pub fn dead_letter_queue(queue: &str) -> String {
@@ -99,12 +104,32 @@ impl Topology {
     }
 }
 
-async fn exists(channel: &Channel, queue: &str) -> Result<bool, AmqpError> {
-    let look = QueueDeclareOptions {
+/// How many messages wait in `queue`, on a channel of its own: a queue that does not exist closes it.
+pub(super) async fn depth(link: &Link, queue: &str) -> Result<u64, AmqpError> {
+    let looking = async {
+        let found = look(&link.channel().await?, queue).await?;
+        Ok(found.message_count().into())
+    };
+    match timeout(DEPTH_DEADLINE, looking).await {
+        Ok(depth) => depth,
+        Err(_) => Err(AmqpError::Deadline {
+            seconds: DEPTH_DEADLINE.as_secs(),
+        }),
+    }
+}
+
+async fn look(channel: &Channel, queue: &str) -> lapin::Result<lapin::Queue> {
+    let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
     };
-    match channel.queue_declare(queue.into(), look, FieldTable::default()).await {
+    channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await
+}
+
+async fn exists(channel: &Channel, queue: &str) -> Result<bool, AmqpError> {
+    match look(channel, queue).await {
         Ok(_) => Ok(true),
         Err(error) => match soft_error(&error) {
             Some(AMQPSoftError::NOTFOUND) => Ok(false),

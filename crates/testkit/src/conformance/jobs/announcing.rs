@@ -49,6 +49,18 @@ pub async fn a_queued_job_is_announced_by_others_after_its_lease(bench: Bench) -
     Ok(())
 }
 
+/// Those under way included: until the broker has said so, nobody knows.
+pub async fn unannounced_jobs_are_counted(bench: Bench) -> Result<()> {
+    assert_eq!(bench.store.unannounced(Announcement::Video).await?, 0);
+    let id = bench.queued().await?;
+    bench.queued().await?;
+    assert_eq!(bench.other.unannounced(Announcement::Video).await?, 2);
+    assert_eq!(bench.other.unannounced(Announcement::Mp3).await?, 0);
+    bench.store.mark_announced(id, Announcement::Video).await?;
+    assert_eq!(bench.other.unannounced(Announcement::Video).await?, 1);
+    Ok(())
+}
+
 /// Whether or not its video ever was announced.
 pub async fn a_done_job_owes_the_announcement_of_its_mp3(bench: Bench) -> Result<()> {
     let id = bench.ended(converted).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::{Fid, JobState, ReasonCode, Settlement, Step, Work};
+use domain::{Backlog, Fid, JobState, ReasonCode, Settlement, Step, Work};
 use tokio::task::JoinSet;
 
 use super::{BEYOND_A_LEASE, Bench, WITHIN_A_LEASE, attempt_of, converted, failed, reason};
@@ -223,5 +223,30 @@ pub async fn progress_is_recorded_as_a_share(bench: Bench) -> Result<()> {
     bench.pass(BEYOND_A_LEASE).await?;
     let taken = bench.claim(Step::Convert, id).await?;
     assert_eq!(taken.job.progress, 0.0);
+    Ok(())
+}
+
+/// What is held, or finished, does not wait.
+pub async fn what_waits_to_be_claimed_is_counted_and_its_oldest_has_an_age(bench: Bench) -> Result<()> {
+    assert_eq!(bench.other.backlog(Step::Convert).await?, Backlog::default());
+    let first = bench.queued().await?;
+    bench.queued().await?;
+    bench.receiving().await?;
+    let both = bench.other.backlog(Step::Convert).await?;
+    assert_eq!(both.due, 2);
+    let oldest = both.oldest.context("two jobs wait")?;
+    assert!(oldest < Duration::from_secs(3600), "{oldest:?}");
+
+    let claim = bench.claim(Step::Convert, first).await?;
+    assert_eq!(bench.other.backlog(Step::Convert).await?.due, 1);
+    bench.pass(BEYOND_A_LEASE).await?;
+    assert_eq!(
+        bench.other.backlog(Step::Convert).await?.due,
+        2,
+        "nobody is at it any more"
+    );
+    assert!(bench.store.settle(&claim, converted(&claim)).await?);
+    assert_eq!(bench.other.backlog(Step::Convert).await?.due, 1);
+    assert_eq!(bench.other.backlog(Step::Tell).await?.due, 1);
     Ok(())
 }

@@ -102,8 +102,19 @@ impl NotifyHandler {
         Outcome::Settle(Settlement::Told)
     }
 
-    async fn tell(&self, job: &Job, kind: VerdictKind, context: &Context) -> Outcome {
-        let job = match self.completed(job).await {
+    /// Nobody knows whether the mail arrived: one more copy is sent, and no third, whoever sends them.
+    fn in_doubt(&self, claim: &Claim, unknown: &SendError) -> Outcome {
+        if claim.in_doubt {
+            tracing::error!(error = %domain::Chain(unknown), "nobody knows whether the owner was told");
+            self.count(UNKNOWN);
+            return Outcome::Settle(Settlement::Told);
+        }
+        tracing::warn!(error = %domain::Chain(unknown), "the mail is to be sent once more");
+        Outcome::Settle(Settlement::InDoubt)
+    }
+
+    async fn tell(&self, claim: &Claim, kind: VerdictKind, context: &Context) -> Outcome {
+        let job = match self.completed(&claim.job).await {
             Ok(job) => job,
             Err(missing) => {
                 self.count(POSTPONED);
@@ -115,16 +126,9 @@ impl NotifyHandler {
             Err(undeliverable) => return self.hopeless(&undeliverable),
         };
         let name = format!("{}.{}", job.id, kind.as_str());
-        let send = || self.mailer.send(&name, &message, context.still_held());
-        let mut sent = send().await;
-        if let Err(SendError::Unknown(error)) = &sent {
-            tracing::warn!(
-                error = %domain::Chain(&**error),
-                "the mail server did not say whether it took the mail, sending it once more"
-            );
-            sent = send().await;
-        }
-        match sent {
+        let cancelled = context.cancelled();
+        let sending = self.mailer.send(&name, &message, context.still_held(), &cancelled);
+        match sending.await {
             #[cfg(feature = "seeded-bugs")]
             Err(_) if runtime::seeded_bugs::is_on("ack-first") => Outcome::Settle(Settlement::Told),
             Ok(()) => {
@@ -137,12 +141,7 @@ impl NotifyHandler {
                 Outcome::Settle(Settlement::Told)
             }
             Err(refused @ SendError::Refused(_)) => self.hopeless(&refused),
-            // Both times the whole mail went out: a third copy would tell nobody anything.
-            Err(unknown @ SendError::Unknown(_)) => {
-                tracing::error!(error = %domain::Chain(&unknown), "nobody knows whether the owner was told");
-                self.count(UNKNOWN);
-                Outcome::Settle(Settlement::Told)
-            }
+            Err(unknown @ SendError::Unknown(_)) => self.in_doubt(claim, &unknown),
             Err(SendError::NotOurs) => Outcome::Stopped,
             Err(error) => {
                 self.count(POSTPONED);
@@ -173,7 +172,9 @@ impl Handler for NotifyHandler {
         };
         let cancelled = context.cancelled();
         tokio::select! {
-            outcome = self.tell(&claim.job, kind, context) => outcome,
+            // The mailer first: it knows whether the mail is out.
+            biased;
+            outcome = self.tell(claim, kind, context) => outcome,
             () = cancelled.cancelled() => Outcome::Stopped,
         }
     }

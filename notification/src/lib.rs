@@ -31,15 +31,17 @@ pub use smtp::SmtpServer;
 /// How many mails are sent at a time.
 const SLOTS: u16 = 4;
 
-/// How long a mail is owed that nobody tried to send before a new start lets it go. While a foreign notification stood in
-/// it took the messages about finished MP3s and told their owners, which the records cannot know; had no one stood in, the
-/// messages would be waiting in the queue, and each brings its mail back. Nobody else tells of failures, but after this
-/// time they are no news.
+/// How long a mail is owed that nobody tried to send before a new start lets it go, if its job ended while no notification
+/// of ours was at work. While a foreign one stood in it took the messages about finished MP3s and told their owners, which
+/// the records cannot know; had no one stood in, the messages would be waiting in the queue, and each brings its mail back.
+/// Nobody else tells of failures, but after this time they are no news.
 const LET_GO_AFTER: [(VerdictKind, Duration); 3] = [
     (VerdictKind::Done, Duration::from_secs(24 * 60 * 60)),
     (VerdictKind::Failed, Duration::from_secs(30 * 24 * 60 * 60)),
     (VerdictKind::Dead, Duration::from_secs(30 * 24 * 60 * 60)),
 ];
+/// How often it is noted that this notification is at work: twice while one such note holds.
+const IN_CHARGE: Duration = Duration::from_secs(10);
 /// How long to wait after the job store did not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -79,16 +81,14 @@ impl Notification {
         };
         let (worker_life, metrics) = (life.clone(), metrics.clone());
         life.spawn(async move {
-            if let Some(jobs) = others
-                && worker_life
-                    .stopping()
-                    .run_until_cancelled(let_old_mails_go(&*jobs))
-                    .await
-                    .is_none()
-            {
-                return;
+            let Some(jobs) = others else {
+                return worker.run(worker_life, &metrics).await;
+            };
+            let stopping = worker_life.stopping();
+            if stopping.run_until_cancelled(let_old_mails_go(&*jobs)).await.is_some() {
+                let in_charge = stopping.run_until_cancelled(stay_in_charge(&*jobs));
+                tokio::join!(worker.run(worker_life, &metrics), in_charge);
             }
-            worker.run(worker_life, &metrics).await;
         });
     }
 
@@ -97,6 +97,16 @@ impl Notification {
         Readiness::new()
             .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
             .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await))
+    }
+}
+
+/// Notes for ever that a notification of ours is at work: the next start lets no mail go that is owed from now on.
+async fn stay_in_charge(jobs: &dyn JobStore) {
+    loop {
+        if let Err(error) = jobs.take_charge_of_mails().await {
+            tracing::warn!(error = %domain::Chain(&error), "cannot note yet that mails are told from here");
+        }
+        tokio::time::sleep(IN_CHARGE).await;
     }
 }
 

@@ -8,6 +8,7 @@ use domain::{BackendUrl, PortError, Source};
 use lettre::Message;
 use runtime::settings::Secret;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::smtp::SmtpServer;
 
@@ -66,8 +67,8 @@ pub enum SendError {
     /// The server is away or busy, or does not like us: the sender, the login, how much we send. Try again later.
     #[error("the mail server did not take the mail")]
     Unavailable(#[source] Source),
-    /// The connection broke after the whole mail was sent and before the server's word on it: try again once, with the
-    /// same Message-ID, since the first copy may have arrived.
+    /// The connection broke, or the time or the process ended, after the whole mail was sent and before the server's word
+    /// on it: try again once, with the same Message-ID, since the first copy may have arrived.
     #[error("the mail server did not say whether it took the mail")]
     Unknown(#[source] Source),
     /// Not sent: somebody else sends it now.
@@ -96,18 +97,20 @@ impl Mailer {
     }
 
     /// Delivers `message`, if `still_ours` says so in the last moment before it may go out; `name` is unique to it.
-    /// Sending it again makes a copy with the same Message-ID, or the same file.
+    /// Sending it again makes a copy with the same Message-ID, or the same file. When `cancelled` while a mail server has
+    /// the mail and says nothing, its fate is unknown; else dropping the future sends nothing.
     ///
     /// # Errors
-    /// See [`SendError`]. Dropping the future in the middle may or may not have sent it.
+    /// See [`SendError`].
     pub async fn send(
         &self,
         name: &str,
         message: &Message,
         still_ours: impl Future<Output = Result<bool, PortError>>,
+        cancelled: &CancellationToken,
     ) -> Result<(), SendError> {
         match self {
-            Self::Smtp(server) => server.deliver(message, still_ours).await,
+            Self::Smtp(server) => server.deliver(message, still_ours, cancelled).await,
             Self::File(directory) => {
                 confirmed(still_ours).await?;
                 let written = write(directory, name, message.formatted()).await;

@@ -12,6 +12,7 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use url::{Host, Url};
 
 use crate::mailer::confirmed;
@@ -101,14 +102,16 @@ impl SmtpServer {
         })
     }
 
-    /// Hands one mail to the server, if `still_ours` says so in the last moment before it may go out.
+    /// Hands one mail to the server, if `still_ours` says so in the last moment before it may go out. `cancelled` ends the
+    /// wait for its last word.
     ///
     /// # Errors
-    /// See [`SendError`]. Dropping the future in the middle may or may not have sent it.
+    /// See [`SendError`].
     pub(crate) async fn deliver(
         &self,
         message: &Message,
         still_ours: impl Future<Output = Result<bool, PortError>>,
+        cancelled: &CancellationToken,
     ) -> Result<(), SendError> {
         let mut connection = within(OPENING, self.open()).await.map_err(SendError::Unavailable)?;
         let bytes = message.formatted();
@@ -126,7 +129,7 @@ impl SmtpServer {
                 .map_err(|error| judged(error, About::Recipient))?;
         }
         let outcome = match confirmed(still_ours).await {
-            Ok(()) => hand_over(&mut connection, &bytes).await,
+            Ok(()) => hand_over(&mut connection, &bytes, cancelled).await,
             Err(withheld) => Err(withheld),
         };
         if !matches!(outcome, Err(SendError::Unknown(_))) && timeout(LEAVE, connection.quit()).await.is_err() {
@@ -165,11 +168,17 @@ impl fmt::Debug for SmtpServer {
 }
 
 /// Sends the mail itself.
-async fn hand_over(connection: &mut AsyncSmtpConnection, bytes: &[u8]) -> Result<(), SendError> {
+async fn hand_over(
+    connection: &mut AsyncSmtpConnection,
+    bytes: &[u8],
+    cancelled: &CancellationToken,
+) -> Result<(), SendError> {
     within(REPLY, connection.command(Data))
         .await
         .map_err(|error| judged(error, About::Server))?;
-    match within(FINAL_REPLY, connection.message(bytes)).await {
+    let word = within(FINAL_REPLY, connection.message(bytes));
+    let word = cancelled.run_until_cancelled(word).await;
+    match word.unwrap_or_else(|| Err("nobody waits for the answer any more".into())) {
         Ok(_) => Ok(()),
         // Without a reply nobody knows whether the server took it.
         Err(error) if reply(&error).is_none() => Err(SendError::Unknown(error)),

@@ -191,6 +191,10 @@ impl JobStore for FaultyJobs {
     async fn let_mails_go(&self, kind: VerdictKind, older_than: Duration) -> Result<u64, PortError> {
         self.store.let_mails_go(kind, older_than).await
     }
+
+    async fn take_charge_of_mails(&self) -> Result<(), PortError> {
+        self.store.take_charge_of_mails().await
+    }
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {
         self.store.adopt(message).await
     }

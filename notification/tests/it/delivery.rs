@@ -4,6 +4,8 @@ use domain::{Fid, Job, JobState, Mp3, Options, PortError, Timestamp, VerdictKind
 use lettre::Message;
 use notification::{Letterhead, Mailer, SendError, SmtpLogin};
 use testkit::{HANG, until};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::mail_server::{Answer, MailServer, Tls, certificate};
 
@@ -60,16 +62,26 @@ async fn still_ours() -> Result<bool, PortError> {
     Ok(true)
 }
 
+/// Nobody wants the sending to end.
+fn never() -> CancellationToken {
+    CancellationToken::new()
+}
+
 async fn send_to(server: &MailServer) -> Result<(), SendError> {
     let url = format!("smtp://127.0.0.1:{}", server.port());
-    mailer(&url, Some(login())).send(NAME, &mail(), still_ours()).await
+    mailer(&url, Some(login()))
+        .send(NAME, &mail(), still_ours(), &never())
+        .await
 }
 
 #[tokio::test]
 async fn a_mail_goes_out_in_the_clear_where_nothing_else_is_asked_for() {
     let server = MailServer::start(Tls::OnRequest, []);
     let url = format!("smtp://127.0.0.1:{}", server.port());
-    mailer(&url, None).send(NAME, &mail(), still_ours()).await.unwrap();
+    mailer(&url, None)
+        .send(NAME, &mail(), still_ours(), &never())
+        .await
+        .unwrap();
     let said = server.said();
     assert!(said[0].starts_with("EHLO "), "{said:?}");
     assert_eq!(said[1], "MAIL FROM:<robot@example.com>");
@@ -85,7 +97,7 @@ async fn starttls_comes_before_the_login() {
     let (port, ca) = (server.port(), certificate());
     let url = format!("smtp://127.0.0.1:{port}?tls=required&ca={}", ca.display());
     mailer(&url, Some(login()))
-        .send(NAME, &mail(), still_ours())
+        .send(NAME, &mail(), still_ours(), &never())
         .await
         .unwrap();
     assert_eq!(server.commands()[..5], ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL"]);
@@ -101,7 +113,7 @@ async fn implicit_tls_encrypts_from_the_start() {
         certificate().display()
     );
     mailer(&url, Some(login()))
-        .send(NAME, &mail(), still_ours())
+        .send(NAME, &mail(), still_ours(), &never())
         .await
         .unwrap();
     assert_eq!(server.commands()[..3], ["EHLO", "AUTH", "MAIL"]);
@@ -119,7 +131,10 @@ async fn opportunistic_tls_is_used_where_it_is_offered() {
             server.port(),
             certificate().display()
         );
-        mailer(&url, None).send(NAME, &mail(), still_ours()).await.unwrap();
+        mailer(&url, None)
+            .send(NAME, &mail(), still_ours(), &never())
+            .await
+            .unwrap();
         assert_eq!(server.commands()[1], expected);
     }
 }
@@ -135,7 +150,7 @@ async fn nothing_is_said_to_a_server_that_cannot_be_trusted() {
     ] {
         let server = MailServer::start(tls, []);
         let mailer = mailer(&format!("smtp://127.0.0.1:{}?{query}", server.port()), Some(login()));
-        let error = mailer.send(NAME, &mail(), still_ours()).await.unwrap_err();
+        let error = mailer.send(NAME, &mail(), still_ours(), &never()).await.unwrap_err();
         assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
         let said = server.commands();
         assert!(
@@ -186,6 +201,62 @@ async fn a_connection_that_breaks_after_the_mail_leaves_it_open_whether_it_arriv
 }
 
 #[tokio::test]
+async fn the_servers_last_word_is_waited_for_ten_minutes_and_then_the_mail_is_in_doubt() {
+    let server = MailServer::start(Tls::Never, [("CONTENT", Answer::Wait)]);
+    let (message, never) = (mail(), never());
+    let mailer = mailer(&format!("smtp://127.0.0.1:{}", server.port()), None);
+    let mut sending = Box::pin(mailer.send(NAME, &message, still_ours(), &never));
+    let handed_over = until("the server has the mail", async || {
+        (!server.mails().is_empty()).then_some(())
+    });
+    tokio::select! {
+        biased;
+        sent = &mut sending => panic!("{sent:?}"),
+        () = handed_over => {}
+    }
+    // Nothing is left to happen but that time passes.
+    tokio::time::pause();
+    let begun = Instant::now();
+    let error = sending.await.unwrap_err();
+    assert!(matches!(error, SendError::Unknown(_)), "{error:?}");
+    let waited = begun.elapsed().as_secs();
+    assert!((590..=600).contains(&waited), "{waited} s");
+    server.go_on();
+}
+
+#[tokio::test]
+async fn whoever_is_told_to_end_while_the_server_has_the_mail_does_not_know_its_fate() {
+    for (step, expected) in [("CONTENT", true), ("DATA", false)] {
+        let server = MailServer::start(Tls::Never, [(step, Answer::Wait)]);
+        let (message, cancelled) = (mail(), never());
+        let mailer = mailer(&format!("smtp://127.0.0.1:{}", server.port()), None);
+        let mut sending = Box::pin(mailer.send(NAME, &message, still_ours(), &cancelled));
+        let reached = until("the dialogue is there", async || {
+            let there = if expected {
+                !server.mails().is_empty()
+            } else {
+                server.commands().contains(&"DATA".to_owned())
+            };
+            there.then_some(())
+        });
+        tokio::select! {
+            biased;
+            sent = &mut sending => panic!("{sent:?}"),
+            () = reached => {}
+        }
+        cancelled.cancel();
+        // What nobody has yet may be left by dropping it.
+        let ended = futures_util::poll!(&mut sending);
+        assert_eq!(
+            matches!(ended, std::task::Poll::Ready(Err(SendError::Unknown(_)))),
+            expected,
+            "{step}: {ended:?}"
+        );
+        server.go_on();
+    }
+}
+
+#[tokio::test]
 async fn a_mail_that_others_send_by_now_is_withheld_at_the_last_moment() {
     let away = || PortError::unavailable("test", "the connection broke");
     for (answer, expected) in [(Ok(false), "NotOurs"), (Err(away()), "Unconfirmed")] {
@@ -196,13 +267,19 @@ async fn a_mail_that_others_send_by_now_is_withheld_at_the_last_moment() {
             assert_eq!(server.commands().last().map(String::as_str), Some("RCPT"));
             answer
         };
-        let error = mailer(&url, None).send(NAME, &mail(), asked).await.unwrap_err();
+        let error = mailer(&url, None)
+            .send(NAME, &mail(), asked, &never())
+            .await
+            .unwrap_err();
         assert!(format!("{error:?}").starts_with(expected), "{error:?}");
         assert!(!server.commands().contains(&"DATA".to_owned()));
     }
     let directory = tempfile::tempdir().unwrap();
     let file = mailer(&format!("file:{}", directory.path().display()), None);
-    let error = file.send(NAME, &mail(), async { Ok(false) }).await.unwrap_err();
+    let error = file
+        .send(NAME, &mail(), async { Ok(false) }, &never())
+        .await
+        .unwrap_err();
     assert!(matches!(error, SendError::NotOurs), "{error:?}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -218,7 +295,7 @@ async fn a_server_that_does_not_take_leave_has_the_mail_all_the_same() {
 async fn a_server_that_is_away_is_unavailable() {
     let port = testkit::servers::free_port().unwrap();
     let mailer = mailer(&format!("smtp://127.0.0.1:{port}"), None);
-    let error = mailer.send(NAME, &mail(), still_ours()).await.unwrap_err();
+    let error = mailer.send(NAME, &mail(), still_ours(), &never()).await.unwrap_err();
     assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
 }
 
@@ -228,7 +305,10 @@ async fn an_address_beyond_ascii_needs_a_server_that_knows_such() {
     let message = letterhead().compose(&job, VerdictKind::Done).unwrap();
     let server = MailServer::start(Tls::Never, []);
     let url = format!("smtp://127.0.0.1:{}", server.port());
-    let error = mailer(&url, None).send(NAME, &message, still_ours()).await.unwrap_err();
+    let error = mailer(&url, None)
+        .send(NAME, &message, still_ours(), &never())
+        .await
+        .unwrap_err();
     assert!(matches!(error, SendError::Refused(_)), "{error:?}");
 
     let server = MailServer::start(
@@ -236,7 +316,10 @@ async fn an_address_beyond_ascii_needs_a_server_that_knows_such() {
         [("EHLO", Answer::Say("250-x\r\n250-8BITMIME\r\n250 SMTPUTF8"))],
     );
     let url = format!("smtp://127.0.0.1:{}", server.port());
-    mailer(&url, None).send(NAME, &message, still_ours()).await.unwrap();
+    mailer(&url, None)
+        .send(NAME, &message, still_ours(), &never())
+        .await
+        .unwrap();
     let said = server.said();
     assert!(said[1].contains(" SMTPUTF8"), "{said:?}");
     assert_eq!(said[2], "RCPT TO:<jürgen@example.com>");
@@ -281,14 +364,17 @@ async fn no_name_smuggles_in_a_recipient_or_a_second_mail() {
             let Ok(message) = letterhead().compose(&job, VerdictKind::Done) else {
                 continue;
             };
-            mailer.send(NAME, &message, still_ours()).await.unwrap();
+            mailer.send(NAME, &message, still_ours(), &never()).await.unwrap();
             sent += 1;
         }
     }
     // An ordinary owner with every hostile file name, too.
     for name in hostile {
         let message = letterhead().compose(&job("ada@example.com", name), VerdictKind::Done);
-        mailer.send(NAME, &message.unwrap(), still_ours()).await.unwrap();
+        mailer
+            .send(NAME, &message.unwrap(), still_ours(), &never())
+            .await
+            .unwrap();
         sent += 1;
     }
     assert!(sent > 20);
@@ -306,7 +392,7 @@ async fn no_name_smuggles_in_a_recipient_or_a_second_mail() {
 async fn mailcrab_reads_what_we_send() {
     let (sender, mut received) = tokio::sync::broadcast::channel(8);
     let port = testkit::servers::free_port().unwrap();
-    let stop = tokio_util::sync::CancellationToken::new();
+    let stop = never();
     tokio::spawn(mailcrab::mail_server(
         [127, 0, 0, 1].into(),
         port,
@@ -319,7 +405,7 @@ async fn mailcrab_reads_what_we_send() {
     let message = letterhead().compose(&job, VerdictKind::Done).unwrap();
     // It says nowhere when it begins to listen.
     until("the mail is sent", async || {
-        match mailer.send(NAME, &message, still_ours()).await {
+        match mailer.send(NAME, &message, still_ours(), &never()).await {
             Ok(()) => Some(()),
             Err(error) => {
                 assert!(matches!(error, SendError::Unavailable(_)), "{error:?}");
@@ -347,7 +433,7 @@ async fn a_mail_file_is_there_whole_and_once_however_often_it_is_written() {
     let mailer = mailer(&format!("file:{}", place.display()), None);
     let message = mail();
     for _ in 0..2 {
-        mailer.send(NAME, &message, still_ours()).await.unwrap();
+        mailer.send(NAME, &message, still_ours(), &never()).await.unwrap();
     }
     let files: Vec<_> = std::fs::read_dir(&place)
         .unwrap()
@@ -361,6 +447,6 @@ async fn a_mail_file_is_there_whole_and_once_however_often_it_is_written() {
 async fn a_directory_that_cannot_be_written_is_our_trouble() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mailer = mailer(&format!("file:{}/mail", file.path().display()), None);
-    let error = mailer.send(NAME, &mail(), still_ours()).await.unwrap_err();
+    let error = mailer.send(NAME, &mail(), still_ours(), &never()).await.unwrap_err();
     assert!(matches!(error, SendError::File(_)), "{error:?}");
 }

@@ -1,6 +1,8 @@
 //! From a job's end to its mail, on embedded stores.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::{
@@ -314,6 +316,30 @@ async fn a_mail_whose_fate_is_unknown_is_sent_once_more_under_the_same_message_i
     );
 }
 
+/// The first notification ends while it waits for the server's word, and the second never gets one.
+#[tokio::test]
+async fn a_mail_whose_fate_is_unknown_is_sent_once_more_and_no_third_time_by_the_next_start() {
+    let silent = MailServer::start(Tls::Never, [("CONTENT", Answer::Wait)]);
+    let url = format!("smtp://127.0.0.1:{}", silent.port());
+    let mut suite = Suite::start(Mailer::connect(&url.parse().unwrap(), None).unwrap());
+    suite.converted().await;
+    until("the server has the mail", async || {
+        (!silent.mails().is_empty()).then_some(())
+    })
+    .await;
+    suite.life.shut_down(Duration::ZERO).await;
+    silent.go_on();
+
+    let rude = MailServer::start(Tls::Never, [("CONTENT", Answer::HangUp)]);
+    let url = format!("smtp://127.0.0.1:{}", rude.port());
+    (suite.life, suite.metrics) = (Lifecycle::new(), Metrics::default());
+    suite.begin(Mailer::connect(&url.parse().unwrap(), None).unwrap());
+    suite.counted("unknown").await;
+    suite.life.shut_down(HANG).await;
+    assert_eq!((silent.mails().len(), rude.mails().len()), (1, 1));
+    assert!(suite.jobs.claim_due(Step::Tell).await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn a_mail_taken_over_by_another_before_its_data_is_not_sent() {
     let server = MailServer::start(Tls::Never, [("RCPT", Answer::Wait)]);
@@ -365,6 +391,42 @@ async fn taking_over_from_a_foreign_notification_does_not_mail_the_whole_history
     );
     suite.life.shut_down(HANG).await;
     assert_eq!(outbox.mails().len(), 2);
+}
+
+/// The broker was wiped meanwhile, so no message brings a mail back.
+#[tokio::test]
+async fn what_was_owed_while_a_notification_of_ours_was_at_work_is_told_however_late() {
+    const SLOTS: usize = 4;
+    let server = MailServer::start(Tls::Never, [("RCPT", Answer::Wait)]);
+    let url = format!("smtp://127.0.0.1:{}", server.port());
+    let mut suite = Suite::prepare();
+    suite.begin_beside_others(Mailer::connect(&url.parse().unwrap(), None).unwrap(), true);
+    let mut owed = BTreeSet::new();
+    // One more than are sent at a time: it is never tried.
+    for _ in 0..=SLOTS {
+        owed.insert(suite.converted().await.mp3_fid.unwrap().to_string());
+    }
+    until("the first one is being sent", async || {
+        server.commands().contains(&"RCPT".to_owned()).then_some(())
+    })
+    .await;
+    suite.life.shut_down(Duration::ZERO).await;
+    server.go_on();
+    suite
+        .alter_jobs("UPDATE jobs SET finished_at = finished_at - 25 * 3600 * 1000")
+        .await;
+    suite
+        .alter_jobs("UPDATE charges SET until = until - 25 * 3600 * 1000")
+        .await;
+
+    let outbox = Outbox::default();
+    (suite.life, suite.metrics) = (Lifecycle::new(), Metrics::default());
+    suite.begin_beside_others(Mailer::Memory(outbox.clone()), true);
+    let told = mails(&outbox, owed.len()).await;
+    suite.end().await;
+    for fid in owed {
+        assert_eq!(told.iter().filter(|mail| mail.contains(&fid)).count(), 1, "{fid}");
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ pub use sqlite::SqliteJobStore;
 pub const LEASE: Duration = Duration::from_secs(30);
 /// How long an announcement is left to whoever owes it first or claimed it: longer than publishing and marking may take.
 pub const ANNOUNCE_LEASE: Duration = Duration::from_secs(30);
+/// How long after its last word a notification is taken to be at work.
+const IN_CHARGE: Duration = Duration::from_secs(20);
 /// The longest wait a retry can ask for; longer ones are cut.
 const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
@@ -61,6 +63,7 @@ const fn settlement_name(settlement: &Settlement) -> &'static str {
         Settlement::Failed(_) => "failed",
         Settlement::Dead(_) => "dead",
         Settlement::Told => "told",
+        Settlement::InDoubt => "in_doubt",
         Settlement::Retry(_) => "retry",
         Settlement::Released => "released",
     }
@@ -75,7 +78,7 @@ fn check_settlement(step: Step, settlement: &Settlement) -> Result<(), PortError
         Settlement::Converted(_) | Settlement::ConvertedForGood(_) | Settlement::Failed(_) | Settlement::Dead(_) => {
             step == Step::Convert
         }
-        Settlement::Told => step == Step::Tell,
+        Settlement::Told | Settlement::InDoubt => step == Step::Tell,
         Settlement::Retry(_) | Settlement::Released => true,
     };
     if fits {

@@ -4,7 +4,8 @@ mod mongodb;
 mod sqlite;
 
 /// SQL and BSON: what [`testkit::conformance::jobs::Ageing`] moves into the past, in each step's own fields.
-const TIMES: [&str; 6] = [
+const TIMES: [&str; 7] = [
+    "finished_at",
     "upload_lease_until",
     "announcement_owed_at",
     "convert.due_at",

@@ -33,6 +33,8 @@ pub struct Claim {
     /// How many of the last ones in a row ended without a word although they were renewed: the worker crashed or was cut
     /// off at work. A claim that was never renewed was never worked on, and counts nowhere.
     pub lapses: u32,
+    /// Of a mail: a copy of it may have arrived, as [`Settlement::InDoubt`] noted. One more may be sent, and no third.
+    pub in_doubt: bool,
 }
 
 impl Claim {
@@ -72,6 +74,9 @@ pub enum Settlement {
     Dead(Reason),
     /// `Tell`: the owner is told, or can never be. Nothing is left to do.
     Told,
+    /// `Tell`: the whole mail went out, and nobody knows whether it arrived. Due again at once, no failure counted; every
+    /// later claim of this mail is `in_doubt`. Ends a row of lapses.
+    InDoubt,
     /// Our own trouble: due again after this time, `failures` one higher. Ends a row of lapses.
     Retry(Duration),
     /// Given back undone, due at once, no failure counted: the worker shuts down. Ends a row of lapses. (`attempts` of
@@ -206,9 +211,14 @@ pub trait JobStore: Send + Sync {
     /// `Corrupt` when the settlement belongs to the other step.
     async fn settle(&self, claim: &Claim, settlement: Settlement) -> Result<bool, PortError>;
 
-    /// Lets mails of this kind go that are owed since longer than `older_than` and that nobody ever tried to send; says
-    /// how many. They are not due any more; [`adopt`](Self::adopt) brings one back.
+    /// Lets mails of this kind go that are owed since longer than `older_than`, that nobody ever claimed, and whose jobs
+    /// ended when nobody was [in charge](Self::take_charge_of_mails); says how many. They are not due any more;
+    /// [`adopt`](Self::adopt) brings one back.
     async fn let_mails_go(&self, kind: VerdictKind, older_than: Duration) -> Result<u64, PortError>;
+
+    /// Notes that a notification of ours is at work: whatever jobs ended before now, or end within 20 seconds, are
+    /// for us to tell of, however long it takes. To be repeated more often than that.
+    async fn take_charge_of_mails(&self) -> Result<(), PortError>;
 
     /// Makes the record agree with a message from a queue, whoever wrote it, and returns it.
     ///

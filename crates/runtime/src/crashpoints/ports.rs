@@ -67,6 +67,10 @@ impl JobStore for Crashing<dyn JobStore> {
         at(self.service, "let_mails_go", self.inner.let_mails_go(kind, older_than)).await
     }
 
+    async fn take_charge_of_mails(&self) -> Result<(), PortError> {
+        self.inner.take_charge_of_mails().await
+    }
+
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {
         at(self.service, "adopt", self.inner.adopt(message)).await
     }

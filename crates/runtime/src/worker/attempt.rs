@@ -230,6 +230,7 @@ const fn label(settlement: &Settlement) -> &'static str {
         Settlement::Failed(_) => "failed",
         Settlement::Dead(_) => "dead",
         Settlement::Told => "told",
+        Settlement::InDoubt => "in_doubt",
         Settlement::Retry(_) => "retry",
         Settlement::Released => "released",
     }

@@ -30,7 +30,7 @@ pub const BEYOND_A_LEASE: Duration = Duration::from_secs(31);
 /// Makes time pass for the records of one store.
 #[async_trait]
 pub trait Ageing: Send + Sync {
-    /// Moves every lease, due time and debt of every record into the past by this much.
+    /// Moves every lease, due time, debt and end of every record into the past by this much.
     async fn age(&self, by: Duration) -> anyhow::Result<()>;
 }
 
@@ -246,7 +246,11 @@ macro_rules! job_store_suite {
             mails::a_mail_about_an_old_verdict_does_not_end_the_mail_about_the_new_one;
             mails::nobody_is_told_of_a_cancelled_job;
             mails::old_mails_that_nobody_tried_are_let_go;
+            mails::a_mail_that_was_ever_claimed_is_never_let_go;
+            mails::a_mail_owed_while_we_were_in_charge_is_never_let_go;
             mails::a_message_brings_a_mail_back_that_was_let_go;
+            mails::a_mail_in_doubt_is_due_at_once_and_stays_in_doubt;
+            mails::a_new_verdict_is_in_no_doubt;
             adoption::an_unknown_video_becomes_a_queued_job;
             adoption::an_unknown_mp3_becomes_a_done_job_with_a_mail;
             adoption::a_message_about_a_known_job_changes_nothing;

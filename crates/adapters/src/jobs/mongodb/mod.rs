@@ -163,6 +163,10 @@ impl JobStore for MongoJobStore {
         self.run("let old mails go", call).await
     }
 
+    async fn take_charge_of_mails(&self) -> Result<(), PortError> {
+        self.run("take charge of mails", verdicts::take_charge_of_mails).await
+    }
+
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {
         let message = message.clone();
         self.run("adopt a job", |jobs| adopt::adopt(jobs, message)).await

@@ -42,6 +42,8 @@ pub(super) struct Schedule {
     pub(super) fence: i64,
     pub(super) failures: u32,
     pub(super) lapses: u32,
+    #[serde(default)]
+    pub(super) in_doubt: bool,
     /// Where the last attempt stored its MP3, and the one before.
     pub(super) attempt_fid: Option<ObjectId>,
     pub(super) predecessor_fid: Option<ObjectId>,

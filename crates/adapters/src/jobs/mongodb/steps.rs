@@ -62,6 +62,7 @@ pub(super) fn owe_mail() -> Document {
         "tell.fence": { "$add": ["$tell.fence", 1] },
         "tell.failures": 0,
         "tell.lapses": 0,
+        "tell.in_doubt": ABSENT,
     }
 }
 
@@ -138,6 +139,7 @@ fn read_claim(step: Step, document: Document) -> Result<Claim, Error> {
         Step::Tell => &record.tell,
     };
     let (fence, failures, lapses) = (schedule.fence, schedule.failures, schedule.lapses);
+    let in_doubt = schedule.in_doubt;
     let work = match step {
         Step::Convert => Work::Convert {
             mp3_fid: schedule
@@ -156,6 +158,7 @@ fn read_claim(step: Step, document: Document) -> Result<Claim, Error> {
         fence,
         failures,
         lapses,
+        in_doubt,
     })
 }
 
@@ -237,10 +240,13 @@ fn end(hold: &Hold, settlement: Settlement) -> Result<Document, Error> {
             fields
         }
         // Still due since it was, so it keeps its place.
-        Settlement::Released => {
+        Settlement::Released | Settlement::InDoubt => {
             let mut fields = requeued;
             fields.insert(hold.field("failures"), hold.failures);
             fields.insert(hold.field("lapses"), 0);
+            if matches!(settlement, Settlement::InDoubt) {
+                fields.insert(hold.field("in_doubt"), true);
+            }
             fields
         }
     })

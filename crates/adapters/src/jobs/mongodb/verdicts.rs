@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use domain::{Bucket, Fid, JobId, JobState, Reason, Reference, VerdictKind};
 use futures_util::TryStreamExt;
+use mongodb::Collection;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{doc, serialize_to_bson};
+use mongodb::bson::{DateTime, doc, serialize_to_bson};
 use mongodb::error::Error;
 use serde::Deserialize;
 
-use super::super::{LET_GO, milliseconds};
+use super::super::{IN_CHARGE, LET_GO, milliseconds};
 use super::record::{fid, object_id};
-use super::{ABSENT, Jobs, literal, set};
+use super::{ABSENT, Jobs, literal, now_plus, set};
 
 /// How many ids one query asks for.
 const BATCH: usize = 1_000;
@@ -57,25 +58,54 @@ pub(super) async fn replay(jobs: Jobs, id: JobId) -> Result<bool, Error> {
         "tell.fence": { "$add": ["$tell.fence", 1] },
         "tell.failures": 0,
         "tell.lapses": 0,
+        "tell.in_doubt": ABSENT,
     };
     let replayed = jobs.find_one_and_update(replayable, set(fields)).await?;
     Ok(replayed.is_some())
 }
 
 pub(super) async fn let_mails_go(jobs: Jobs, kind: VerdictKind, older_than: Duration) -> Result<u64, Error> {
+    let charge = charges(&jobs).find_one(doc! { "_id": TELL }).await?;
+    let in_charge_until = charge.map_or(DateTime::from_millis(0), |charge| charge.until);
     let before = doc! { "$subtract": ["$$NOW", milliseconds(older_than)] };
+    // A claim that ended left its fence, and one that is held or lapsed its lease.
     let old_and_untried = doc! {
         "tell.due_at": { "$exists": true },
         "tell.lease_until": { "$exists": false },
-        "tell.failures": 0,
         "state": kind.as_str(),
-        "$expr": { "$lte": ["$finished_at", before] },
+        "finished_at": { "$gt": in_charge_until },
+        "$expr": { "$and": [
+            { "$lte": ["$finished_at", before] },
+            { "$ne": ["$tell.settled.fence", "$tell.fence"] },
+        ] },
     };
     let let_go = vec![doc! { "$set": {
         "tell.due_at": ABSENT,
         "tell.settled": { "fence": "$tell.fence", "as": LET_GO },
     } }];
     Ok(jobs.update_many(old_and_untried, let_go).await?.modified_count)
+}
+
+/// Until when somebody is taken to be at work on a step.
+#[derive(Deserialize)]
+struct Charge {
+    until: DateTime,
+}
+
+/// The document of the step that tells.
+const TELL: &str = "tell";
+
+/// The collection beside the jobs, of one document a step.
+fn charges(jobs: &Jobs) -> Collection<Charge> {
+    let database = jobs.client().database(&jobs.namespace().db);
+    database.collection("charges")
+}
+
+pub(super) async fn take_charge_of_mails(jobs: Jobs) -> Result<(), Error> {
+    let until = vec![doc! { "$set": { "until": now_plus(milliseconds(IN_CHARGE)) } }];
+    let charges = charges(&jobs);
+    let charged = charges.update_one(doc! { "_id": TELL }, until).upsert(true).await;
+    charged.map(drop)
 }
 
 /// What a record says of the files it names.
@@ -85,7 +115,7 @@ struct Naming {
     id: ObjectId,
     state: JobState,
     #[serde(default)]
-    uploaded_at: Option<mongodb::bson::DateTime>,
+    uploaded_at: Option<DateTime>,
     #[serde(default)]
     video_unneeded: bool,
     #[serde(default)]

@@ -43,15 +43,18 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Readers at a time. They never wait for the writer.
 const READERS: u32 = 4;
 /// The layout this program writes, in the file's `user_version`.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 /// What takes each layout to the next one, from 1 on.
-const CHANGES: [&str; 2] = [
+const CHANGES: [&str; 3] = [
     "ALTER TABLE jobs ADD COLUMN video_unneeded INTEGER NOT NULL DEFAULT FALSE;
      PRAGMA user_version = 2;",
     "ALTER TABLE jobs ADD COLUMN idempotency_key TEXT;
      ALTER TABLE jobs ADD COLUMN video_sha256 TEXT;
      CREATE UNIQUE INDEX jobs_by_key ON jobs (owner_key, idempotency_key) WHERE idempotency_key IS NOT NULL;
      PRAGMA user_version = 3;",
+    "ALTER TABLE jobs ADD COLUMN tell_in_doubt INTEGER NOT NULL DEFAULT FALSE;
+     CREATE TABLE charges (step TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     PRAGMA user_version = 4;",
 ];
 
 /// The job records in one SQLite file.
@@ -214,6 +217,11 @@ impl JobStore for SqliteJobStore {
     async fn let_mails_go(&self, kind: VerdictKind, older_than: Duration) -> Result<u64, PortError> {
         let call = verdicts::let_mails_go(&self.writer, kind, older_than);
         self.run("let old mails go", call).await
+    }
+
+    async fn take_charge_of_mails(&self) -> Result<(), PortError> {
+        let call = verdicts::take_charge_of_mails(&self.writer);
+        self.run("take charge of mails", call).await
     }
 
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {

@@ -51,6 +51,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     tell_fence              INTEGER NOT NULL DEFAULT 0,
     tell_failures           INTEGER NOT NULL DEFAULT 0,
     tell_lapses             INTEGER NOT NULL DEFAULT 0,
+    -- Set when a copy of the mail may have arrived.
+    tell_in_doubt           INTEGER NOT NULL DEFAULT FALSE,
     tell_settled_fence      INTEGER,
     tell_settled_as         TEXT
 ) STRICT, WITHOUT ROWID;
@@ -59,6 +61,12 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE TABLE IF NOT EXISTS attempts (
     mp3_fid TEXT PRIMARY KEY,
     job_id  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Until when somebody is taken to be at work on a step.
+CREATE TABLE IF NOT EXISTS charges (
+    step  TEXT PRIMARY KEY,
+    until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner_key, id);
@@ -79,4 +87,4 @@ CREATE INDEX IF NOT EXISTS jobs_to_tell ON jobs (created_at, id, tell_due_at, te
 CREATE VIEW IF NOT EXISTS clock AS
     SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now_ms;
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;

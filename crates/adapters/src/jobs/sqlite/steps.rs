@@ -12,7 +12,7 @@ use super::record;
 
 /// Assignments that owe the owner a mail about the state they stand beside. Whoever is sending an older one loses.
 pub(super) const OWE_MAIL: &str = "tell_due_at = 0, tell_lease_until = NULL, tell_fence = tell_fence + 1, \
-     tell_failures = 0, tell_lapses = 0";
+     tell_failures = 0, tell_lapses = 0, tell_in_doubt = FALSE";
 
 /// The same statement for either step: `{step}` begins the step's columns.
 pub(super) fn for_step(step: Step, sql: &str) -> AssertSqlSafe<String> {
@@ -144,6 +144,7 @@ fn read_claim(step: Step, row: &SqliteRow) -> sqlx::Result<Claim> {
         fence: row.try_get(column("fence").as_str())?,
         failures: row.try_get(column("failures").as_str())?,
         lapses: row.try_get(column("lapses").as_str())?,
+        in_doubt: step == Step::Tell && row.try_get("tell_in_doubt")?,
     })
 }
 
@@ -254,6 +255,10 @@ impl<'a> End<'a> {
                     "{requeued}{{step}}_due_at = now_ms + ?10, {{step}}_failures = ?11 + 1, {{step}}_lapses = 0"
                 ),
                 delay_ms: milliseconds(*delay),
+                ..Self::default()
+            },
+            Settlement::InDoubt => Self {
+                effect: "tell_failures = ?11, tell_lapses = 0, tell_in_doubt = TRUE".to_owned(),
                 ..Self::default()
             },
             // Still due since it was, so it keeps its place.

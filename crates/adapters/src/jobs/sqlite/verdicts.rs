@@ -6,7 +6,7 @@ use domain::{Bucket, Fid, JobId, Reason, Reference, VerdictKind};
 use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
 
-use super::super::{LET_GO, milliseconds};
+use super::super::{IN_CHARGE, LET_GO, milliseconds};
 use super::record;
 
 pub(super) async fn cancel(writer: &SqlitePool, id: JobId, reason: &Reason) -> sqlx::Result<bool> {
@@ -29,7 +29,7 @@ pub(super) async fn replay(writer: &SqlitePool, id: JobId) -> sqlx::Result<bool>
              finished_at = NULL, updated_at = now_ms, announcement = 'video', announcement_owed_at = now_ms,
              convert_due_at = 0, convert_failures = 0, convert_lapses = 0,
              tell_due_at = NULL, tell_lease_until = NULL, tell_fence = tell_fence + 1,
-             tell_failures = 0, tell_lapses = 0
+             tell_failures = 0, tell_lapses = 0, tell_in_doubt = FALSE
          FROM clock WHERE id = ?1 AND state IN ('failed', 'dead') AND uploaded_at IS NOT NULL",
     )
     .bind(id.to_string());
@@ -37,15 +37,26 @@ pub(super) async fn replay(writer: &SqlitePool, id: JobId) -> sqlx::Result<bool>
 }
 
 pub(super) async fn let_mails_go(writer: &SqlitePool, kind: VerdictKind, older_than: Duration) -> sqlx::Result<u64> {
+    // A claim that ended left its fence, and one that is held or lapsed its lease.
     let update = sqlx::query(
         "UPDATE jobs SET tell_due_at = NULL, tell_settled_fence = tell_fence, tell_settled_as = ?3
-         FROM clock WHERE tell_due_at IS NOT NULL AND tell_lease_until IS NULL AND tell_failures = 0
-             AND state = ?1 AND finished_at <= now_ms - ?2",
+         FROM clock WHERE tell_due_at IS NOT NULL AND tell_lease_until IS NULL
+             AND tell_settled_fence IS NOT tell_fence AND state = ?1 AND finished_at <= now_ms - ?2
+             AND finished_at > coalesce((SELECT until FROM charges WHERE step = 'tell'), 0)",
     )
     .bind(kind.as_str())
     .bind(milliseconds(older_than))
     .bind(LET_GO);
     Ok(update.execute(writer).await?.rows_affected())
+}
+
+pub(super) async fn take_charge_of_mails(writer: &SqlitePool) -> sqlx::Result<()> {
+    let insert = sqlx::query(
+        "INSERT INTO charges (step, until) SELECT 'tell', now_ms + ?1 FROM clock WHERE true
+         ON CONFLICT (step) DO UPDATE SET until = excluded.until",
+    )
+    .bind(milliseconds(IN_CHARGE));
+    insert.execute(writer).await.map(drop)
 }
 
 pub(super) async fn references(readers: &SqlitePool, bucket: Bucket, ids: &[Fid]) -> sqlx::Result<Vec<Reference>> {

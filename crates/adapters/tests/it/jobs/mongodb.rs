@@ -12,9 +12,9 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use domain::{Announcement, Bucket, Fid, JobStore, PortError, Reference, Settlement, Step};
 use futures_util::TryStreamExt;
+use mongodb::Database;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::{Collection, Database};
 use testkit::conformance::jobs::{Ageing, BEYOND_A_LEASE, Bench, ada, attempt_of, converted, failed, new_job};
 use testkit::servers::TestMongo;
 use tokio::task::JoinSet;
@@ -23,8 +23,8 @@ mod conformance {
     testkit::job_store_suite!(super::open);
 }
 
-/// The collection as the suite moves its times.
-struct Records(Collection<Document>);
+/// The database as the suite moves its times.
+struct Records(Database);
 
 #[async_trait]
 impl Ageing for Records {
@@ -37,7 +37,11 @@ impl Ageing for Records {
             let moved = doc! { "$subtract": [&path, by] };
             fields.insert(time, doc! { "$cond": [is_set, moved, "$$REMOVE"] });
         }
-        self.0.update_many(doc! {}, vec![doc! { "$set": fields }]).await?;
+        let jobs = self.0.collection::<Document>("jobs");
+        jobs.update_many(doc! {}, vec![doc! { "$set": fields }]).await?;
+        let earlier = doc! { "until": { "$subtract": ["$until", by] } };
+        let charges = self.0.collection::<Document>("charges");
+        charges.update_many(doc! {}, vec![doc! { "$set": earlier }]).await?;
         Ok(())
     }
 }
@@ -57,7 +61,7 @@ fn bench(server: &TestMongo) -> Result<Bench> {
     Ok(Bench {
         store: Arc::new(store(server)?),
         other: Arc::new(store(server)?),
-        ageing: Box::new(Records(database(server)?.collection("jobs"))),
+        ageing: Box::new(Records(database(server)?)),
     })
 }
 

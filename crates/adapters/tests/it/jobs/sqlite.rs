@@ -40,6 +40,8 @@ impl Ageing for File {
         let update = format!("UPDATE jobs SET {}", moved.join(", "));
         let mut connection = connection(&self.path).await?;
         sqlx::query(AssertSqlSafe(update)).execute(&mut connection).await?;
+        let update = format!("UPDATE charges SET until = until - {}", by.as_millis());
+        sqlx::query(AssertSqlSafe(update)).execute(&mut connection).await?;
         Ok(connection.close().await?)
     }
 }
@@ -164,8 +166,12 @@ async fn a_file_that_is_no_database_or_of_a_newer_program_is_left_alone() -> Res
 #[tokio::test]
 async fn a_file_of_an_older_program_is_brought_up_to_date_with_its_records() -> Result<()> {
     for (version, added_since) in [
-        (2, &["idempotency_key", "video_sha256"][..]),
-        (1, &["idempotency_key", "video_sha256", "video_unneeded"]),
+        (3, &["tell_in_doubt"][..]),
+        (2, &["tell_in_doubt", "idempotency_key", "video_sha256"]),
+        (
+            1,
+            &["tell_in_doubt", "idempotency_key", "video_sha256", "video_unneeded"],
+        ),
     ] {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("jobs.db");
@@ -174,7 +180,10 @@ async fn a_file_of_an_older_program_is_brought_up_to_date_with_its_records() -> 
         let id = job.id;
         store.create(job).await?;
         let mut connection = connection(&path).await?;
-        sqlx::query("DROP INDEX jobs_by_key").execute(&mut connection).await?;
+        sqlx::raw_sql("DROP TABLE charges").execute(&mut connection).await?;
+        if version < 3 {
+            sqlx::raw_sql("DROP INDEX jobs_by_key").execute(&mut connection).await?;
+        }
         for column in added_since {
             let drop = format!("ALTER TABLE jobs DROP COLUMN {column}");
             sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&mut connection).await?;
@@ -295,6 +304,7 @@ async fn records_of_the_first_layout_are_taken_over() -> Result<()> {
     let mut connection = connection(&path).await?;
     let first_layout = "DROP INDEX jobs_by_key; ALTER TABLE jobs DROP COLUMN idempotency_key;
          ALTER TABLE jobs DROP COLUMN video_sha256; ALTER TABLE jobs DROP COLUMN video_unneeded;
+         ALTER TABLE jobs DROP COLUMN tell_in_doubt; DROP TABLE charges;
          PRAGMA user_version = 1";
     sqlx::raw_sql(first_layout).execute(&mut connection).await?;
     drop(store);

@@ -152,6 +152,76 @@ pub async fn old_mails_that_nobody_tried_are_let_go(bench: Bench) -> Result<()> 
     Ok(())
 }
 
+/// Whoever claimed it was no foreign notification, and gave it back untold.
+pub async fn a_mail_that_was_ever_claimed_is_never_let_go(bench: Bench) -> Result<()> {
+    let done = VerdictKind::Done;
+    let given_back = bench.ended(converted).await?;
+    let mail = bench.claim(Step::Tell, given_back).await?;
+    assert!(bench.store.settle(&mail, Settlement::Released).await?);
+    let lost = bench.ended(converted).await?;
+    bench.claim(Step::Tell, lost).await?;
+    bench.pass(BEYOND_A_LEASE).await?;
+    assert_eq!(bench.store.let_mails_go(done, Duration::ZERO).await?, 0);
+    for id in [given_back, lost] {
+        let mail = bench.claim(Step::Tell, id).await?;
+        assert!(bench.store.settle(&mail, Settlement::Told).await?);
+    }
+    Ok(())
+}
+
+/// Nobody stood in when the job ended, so nobody else told its owner.
+pub async fn a_mail_owed_while_we_were_in_charge_is_never_let_go(bench: Bench) -> Result<()> {
+    let done = VerdictKind::Done;
+    let ours = bench.ended(converted).await?;
+    for _ in 0..2 {
+        bench.store.take_charge_of_mails().await?;
+    }
+    assert_eq!(bench.other.let_mails_go(done, Duration::ZERO).await?, 0);
+    bench.pass(BEYOND_A_LEASE).await?;
+    let theirs = bench.ended(converted).await?;
+    assert_eq!(bench.store.let_mails_go(done, Duration::ZERO).await?, 1);
+    assert!(bench.store.claim(Step::Tell, theirs).await?.is_none());
+    bench.claim(Step::Tell, ours).await?;
+    Ok(())
+}
+
+/// Also for whoever claims it next, and after our own trouble.
+pub async fn a_mail_in_doubt_is_due_at_once_and_stays_in_doubt(bench: Bench) -> Result<()> {
+    let id = bench.ended(converted).await?;
+    let mail = bench.claim(Step::Tell, id).await?;
+    assert!(!mail.in_doubt);
+    assert!(bench.store.renew(&mail, None).await?);
+    assert!(bench.store.settle(&mail, Settlement::InDoubt).await?);
+    for settlement in [
+        Settlement::Released,
+        Settlement::Retry(Duration::ZERO),
+        Settlement::InDoubt,
+    ] {
+        let mail = bench.other.claim_due(Step::Tell).await?.context("it is due at once")?;
+        assert!(mail.in_doubt, "{settlement:?}");
+        assert!(bench.other.settle(&mail, settlement).await?);
+    }
+    let lapsing = bench.claim(Step::Tell, id).await?;
+    assert_eq!((lapsing.failures, lapsing.lapses), (1, 0), "only the trouble counts");
+    bench.pass(BEYOND_A_LEASE).await?;
+    let mail = bench.claim(Step::Tell, id).await?;
+    assert!(mail.in_doubt);
+    assert!(bench.store.settle(&mail, Settlement::Told).await?);
+    Ok(())
+}
+
+/// The doubt was about other news.
+pub async fn a_new_verdict_is_in_no_doubt(bench: Bench) -> Result<()> {
+    let id = bench.ended(dead).await?;
+    let mail = bench.claim(Step::Tell, id).await?;
+    assert!(bench.store.settle(&mail, Settlement::InDoubt).await?);
+    assert!(bench.store.replay(id).await?);
+    let claim = bench.claim(Step::Convert, id).await?;
+    assert!(bench.store.settle(&claim, converted(&claim)).await?);
+    assert!(!bench.claim(Step::Tell, id).await?.in_doubt);
+    Ok(())
+}
+
 /// Nobody took the message, so nobody told the owner.
 pub async fn a_message_brings_a_mail_back_that_was_let_go(bench: Bench) -> Result<()> {
     let id = bench.ended(converted).await?;

@@ -8,6 +8,7 @@
 //! `chunked` is refused here.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use hyper_util::server::graceful::GracefulConnection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -38,6 +39,9 @@ const OTHER_FILES: u64 = 256;
 /// How long to wait when the system has no file descriptor or memory left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection that was just made has for its first request once the life stops.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
+
 /// How long a request that outlasts the grace has for its answer, such as 503 to an upload.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -49,8 +53,19 @@ pub struct PeerAddress(pub SocketAddr);
 /// are cut off.
 pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
     let connections = Arc::new(Semaphore::new(max_connections()));
-    let graceful = GracefulShutdown::new();
     let stopping = life.stopping();
+    let take = |stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit| {
+        let (router, stopping, aborting) = (router.clone(), life.stopping(), life.aborting());
+        life.spawn(async move {
+            tokio::select! {
+                ended = serve_until_stopped(stream, peer, router, stopping) => if let Err(error) = ended {
+                    tracing::debug!(error = %domain::Chain(&error), "connection ended");
+                },
+                () = last_words(aborting) => {}
+            }
+            drop(permit);
+        });
+    };
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
             break;
@@ -66,23 +81,47 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
                 }
             },
         };
-        let connection = graceful.watch(connection(stream, peer, router.clone()));
-        let aborting = life.aborting();
-        life.spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(error = %domain::Chain(&error), "connection ended");
-                },
-                () = last_words(aborting) => {}
-            }
-            drop(permit);
-        });
+        take(stream, peer, permit);
     }
-    drop(listener);
+    for (stream, peer) in made_already(listener) {
+        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+            break;
+        };
+        take(stream, peer, permit);
+    }
+}
+
+/// Serves one connection. From `stopping` on it ends behind the request at hand, or with the one that its client made it
+/// for: hyper would close it without a word where no byte of that has been read yet.
+async fn serve_until_stopped(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    stopping: CancellationToken,
+) -> Result<(), hyper::Error> {
+    let begun = CancellationToken::new();
+    let mut connection = pin!(connection(stream, peer, router, begun.clone()));
+    let last_request = async {
+        stopping.cancelled().await;
+        // A client that says nothing keeps nobody waiting.
+        tokio::time::timeout(FIRST_WORDS, begun.cancelled()).await.ok();
+    };
     tokio::select! {
-        () = graceful.shutdown() => {}
-        () = last_words(life.aborting()) => {}
+        ended = connection.as_mut() => return ended,
+        () = last_request => connection.as_mut().graceful_shutdown(),
     }
+    connection.await
+}
+
+/// The connections that the kernel has made and nobody took yet: it would reset them, with the requests on them, when the
+/// listener closes, which it does behind the last one.
+fn made_already(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let listener = listener.into_std();
+    std::iter::from_fn(move || {
+        let (stream, peer) = listener.as_ref().ok()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    })
 }
 
 /// How many connections fit beside what else the process has open, once it may open as many files as the system allows
@@ -107,7 +146,13 @@ async fn last_words(aborting: CancellationToken) {
     tokio::time::sleep(LAST_WORDS).await;
 }
 
-fn connection(stream: TcpStream, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error> {
+/// A connection; its first request cancels `begun`.
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    begun: CancellationToken,
+) -> impl GracefulConnection<Error = hyper::Error> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(
             error = %domain::Chain(&error),
@@ -115,6 +160,7 @@ fn connection(stream: TcpStream, peer: SocketAddr, router: Router) -> impl Grace
         );
     }
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        begun.cancel();
         request.extensions_mut().insert(PeerAddress(peer));
         let router = router.clone();
         async move {

@@ -19,6 +19,30 @@ async fn ask(address: std::net::SocketAddr) -> String {
     answer
 }
 
+#[tokio::test]
+async fn connections_that_were_made_before_the_end_are_served() {
+    let router = Router::new().route("/", get(async || "served"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        streams.push(stream);
+    }
+    let life = Lifecycle::new();
+    life.stop();
+    life.spawn(runtime::http::serve(listener, router, life.clone()));
+    let ended = tokio::spawn(async move { life.shut_down(HANG).await });
+    for mut stream in streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\nserved"), "{answer}");
+    }
+    ended.await.unwrap();
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
 /// A server that answers with the body it got, and what a client receives that sends these bytes and then waits.
 async fn answers_to(sent: &str) -> String {
     let router = Router::new().fallback(|body: String| async move { format!("got {body};") });

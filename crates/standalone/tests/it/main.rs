@@ -5,6 +5,7 @@ mod commands;
 mod main_job;
 mod monitoring;
 mod readme;
+mod rolling;
 mod serve;
 mod suite;
 mod swap;

@@ -18,17 +18,20 @@ use tokio::sync::Notify;
 
 /// What the handler does with its next claims.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Act {
+pub(crate) enum Act {
     Convert,
+    /// After a word of the test.
+    ConvertLater,
     Trouble,
     Panic,
     WaitForCancel,
 }
 
-struct Scripted {
+pub(crate) struct Scripted {
     act: Act,
-    begun: Notify,
-    handled: AtomicUsize,
+    pub(crate) begun: Notify,
+    pub(crate) go_on: Notify,
+    pub(crate) handled: AtomicUsize,
     endings: Mutex<HashMap<JobId, Ending>>,
     delays: &'static [Duration],
 }
@@ -56,8 +59,11 @@ impl Handler for Scripted {
         let Work::Convert { mp3_fid, .. } = claim.work else {
             panic!("not a conversion")
         };
+        if self.act == Act::ConvertLater {
+            self.go_on.notified().await;
+        }
         match self.act {
-            Act::Convert => Outcome::Settle(Settlement::Converted(Mp3 {
+            Act::Convert | Act::ConvertLater => Outcome::Settle(Settlement::Converted(Mp3 {
                 fid: mp3_fid,
                 size_bytes: Some(1),
                 duration_ms: Some(1),
@@ -76,21 +82,22 @@ impl Handler for Scripted {
     }
 }
 
-struct Bench {
+pub(crate) struct Bench {
     scratch: tempfile::TempDir,
-    jobs: Arc<dyn JobStore>,
-    queue: Arc<dyn Queue>,
-    handler: Arc<Scripted>,
-    life: Lifecycle,
+    pub(crate) jobs: Arc<dyn JobStore>,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) handler: Arc<Scripted>,
+    pub(crate) life: Lifecycle,
 }
 
 impl Bench {
-    fn new(act: Act, delays: &'static [Duration]) -> Self {
+    pub(crate) fn new(act: Act, delays: &'static [Duration]) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", scratch.path().join("jobs.db").display());
         let handler = Scripted {
             act,
             begun: Notify::new(),
+            go_on: Notify::new(),
             handled: AtomicUsize::new(0),
             endings: Mutex::default(),
             delays,
@@ -104,7 +111,7 @@ impl Bench {
         }
     }
 
-    async fn queued_job(&self) -> JobId {
+    pub(crate) async fn queued_job(&self) -> JobId {
         let id = Fid::new();
         self.jobs
             .create(NewJob {
@@ -124,7 +131,7 @@ impl Bench {
         id
     }
 
-    fn start(&self) {
+    pub(crate) fn start(&self) {
         let worker = Worker {
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),
@@ -150,7 +157,7 @@ impl Bench {
         self.jobs.get(id).await.unwrap().unwrap().state
     }
 
-    async fn reaches(&self, id: JobId, state: JobState) {
+    pub(crate) async fn reaches(&self, id: JobId, state: JobState) {
         let what = format!("the job is {state}");
         until(&what, async || (self.state(id).await == state).then_some(())).await;
     }

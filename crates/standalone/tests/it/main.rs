@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod commands;
+mod full_disk;
 mod main_job;
 mod monitoring;
 mod readme;

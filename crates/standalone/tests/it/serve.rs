@@ -17,7 +17,12 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it in `directory` and reads what it shows, to the last line to paste.
     pub(crate) fn start(directory: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mp3converter"))
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_mp3converter")), directory)
+    }
+
+    /// The same by a command that becomes it in the end.
+    pub(crate) fn start_as(mut command: Command, directory: &Path) -> Self {
+        let mut child = command
             .current_dir(directory)
             .env("MP3_LISTEN", "127.0.0.1:0")
             .env("MP3_OPS_LISTEN", "127.0.0.1:0")
@@ -40,6 +45,10 @@ impl Serving {
     pub(crate) fn base(&self) -> String {
         let first = &self.shown[0];
         first[first.find("http://").expect("the address")..].to_owned()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to end, and waits for that.

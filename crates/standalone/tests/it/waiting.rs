@@ -43,20 +43,27 @@ async fn a_broker_that_loses_everything_loses_no_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mongodb_that_freezes_in_mid_job_costs_nothing() {
+    const JOBS: usize = 5;
     let suite = Suite::start(Place::Servers).await;
     let ada = suite.visitor("ada@example.com").await;
-    let id = suite.uploaded(&ada, &media::sample("mp4-h264-aac")).await;
+    // One is converted, the others wait.
+    let mut ids = Vec::new();
+    for _ in 0..JOBS {
+        ids.push(suite.uploaded(&ada, &media::sample("mp4-h264-aac")).await);
+    }
     let mongodb = &suite.servers.as_ref().unwrap().mongodb;
     mongodb.process().signal(Signal::STOP);
     until("calls end in time", async || suite.stack.jobs.ping().await.err()).await;
     mongodb.process().signal(Signal::CONT);
-    let record = suite.ended(&ada, &id).await;
-    assert_eq!(record["state"], "done", "{record}");
-    assert_eq!(suite.mails(1).await.len(), 1);
+    for id in &ids {
+        let record = suite.ended(&ada, id).await;
+        assert_eq!(record["state"], "done", "{record}");
+    }
+    assert_eq!(suite.mails(JOBS).await.len(), JOBS);
     let blobs = &suite.stack.blobs;
     until("what came to nothing is gone", async || {
         let unfinished = blobs.list_unfinished(Bucket::Mp3s, None, 9).await.ok()?;
-        (unfinished.is_empty() && blobs.count(Bucket::Mp3s).await.ok()? == 1).then_some(())
+        (unfinished.is_empty() && blobs.count(Bucket::Mp3s).await.ok()? == JOBS as u64).then_some(())
     })
     .await;
     suite.stop().await;

@@ -13,6 +13,7 @@ mod isolated;
 mod management;
 mod mariadb;
 mod mongodb;
+mod mongodb_set;
 mod ports;
 mod process;
 mod rabbitmq;
@@ -24,6 +25,7 @@ pub use isolated::{TestDatabase, TestMongo, TestVhost, amqp_vhost, mongodb, mysq
 pub use management::{ManagementApi, QueueState, ReceivedMessage};
 pub use mariadb::{MariaDb, MariaDbHome};
 pub use mongodb::{MongoDb, MongoDbHome};
+pub use mongodb_set::MongoDbSet;
 pub use ports::{free_port, free_ports};
 pub use process::{ServerProcess, Signal};
 pub use rabbitmq::{RabbitMq, RabbitMqHome};

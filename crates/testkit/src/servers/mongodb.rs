@@ -15,7 +15,7 @@ use super::ports::free_port;
 use super::process::ServerProcess;
 use super::running::{Home, Running};
 
-const START_DEADLINE: Duration = Duration::from_secs(120);
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(120);
 const ALREADY_INITIALIZED: i32 = 23;
 
 /// A data directory and the port its server uses, also after a restart.
@@ -65,8 +65,13 @@ impl MongoDbHome {
             .args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
     }
 
+    pub(super) fn spawn(&self) -> anyhow::Result<ServerProcess> {
+        let log = self.directory.join("mongodb.log");
+        ServerProcess::spawn("mongod", &self.program, &log, |command| self.configure(command))
+    }
+
     /// A client that talks to this server whatever state the replica set is in.
-    async fn direct_client(&self) -> anyhow::Result<Client> {
+    pub(super) async fn direct_client(&self) -> anyhow::Result<Client> {
         let url = format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port);
         let mut options = ClientOptions::parse(url).await?;
         options.server_selection_timeout = Some(Duration::from_millis(500));
@@ -107,10 +112,7 @@ impl MongoDb {
 
 impl Home for MongoDbHome {
     async fn launch(&self) -> anyhow::Result<ServerProcess> {
-        let log = self.directory.join("mongodb.log");
-        let mut process = ServerProcess::spawn("mongod", &self.program, &log, |command| {
-            self.configure(command);
-        })?;
+        let mut process = self.spawn()?;
         let client = self.direct_client().await?;
         let ready = process
             .wait_until_ready(START_DEADLINE, || self.become_primary(&client))

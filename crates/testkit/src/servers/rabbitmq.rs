@@ -93,8 +93,10 @@ impl RabbitMqHome {
             password = self.password,
         );
         write(self.path("rabbitmq.conf"), configuration)?;
-        // How soon the depth of a quorum queue shows in the management API.
-        let advanced = "[{rabbit, [{quorum_tick_interval, 500}]}].\n";
+        // How soon the depth of a quorum queue shows in the management API, and how soon a dead letter is sent again that
+        // found no room.
+        let advanced =
+            "[{rabbit, [{quorum_tick_interval, 500}, {dead_letter_worker_publisher_confirm_timeout, 2000}]}].\n";
         write(self.path("advanced.config"), advanced)?;
         write(self.path("enabled_plugins"), "[rabbitmq_management].\n")?;
         // Empty, and there so that the machine's own is not read.

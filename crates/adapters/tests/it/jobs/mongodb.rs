@@ -1,5 +1,6 @@
 //! Job records in MongoDB: the suite, and what a server shared by replicas adds.
 
+mod failover;
 mod outage;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! Queues and messages on a RabbitMQ that stays up.
 
+use std::collections::BTreeSet;
+
 use domain::{JobMessage, MP3_QUEUE, Queue, VIDEO_QUEUE};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -79,6 +81,57 @@ async fn a_message_that_cannot_be_read_ends_in_the_dead_letter_queue() {
     let kept = vhost.management.take("video.dead", 2).await.unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!(&kept[0].body[..], garbage);
+}
+
+#[tokio::test]
+async fn dead_letters_that_find_no_room_are_kept_by_the_queue_they_come_from() {
+    const BOUND: u32 = 3;
+    const GARBAGE: usize = 10;
+    let vhost = amqp_vhost().await;
+    let (queue, management) = (connect(&vhost.url), &vhost.management);
+    let mut consumer = queue.consume(VIDEO_QUEUE, 1);
+    let first = message();
+    queue.publish(VIDEO_QUEUE, &first).await.unwrap();
+    next(&mut *consumer).await.ack().await;
+    let bound = json!({
+        "pattern": "\\.dead$",
+        "apply-to": "queues",
+        "definition": { "max-length": BOUND, "overflow": "reject-publish" },
+    });
+    call(
+        Method::PUT,
+        &format!("policies/{}/bound", management.vhost()),
+        Some(bound),
+    )
+    .await;
+    let bounded = management.queue_when("video.dead", |queue| queue.policy.is_some());
+    bounded.await.unwrap();
+
+    let mut garbage = BTreeSet::new();
+    for number in 0..GARBAGE {
+        let body = format!("garbage {number}");
+        assert!(management.publish(VIDEO_QUEUE, &body).await.unwrap());
+        next(&mut *consumer).await.reject().await;
+        garbage.insert(body);
+    }
+    let full = management.queue_when("video.dead", |queue| queue.messages >= BOUND.into());
+    assert!(full.await.unwrap().messages < GARBAGE as u64, "it has a bound");
+    // And nobody is kept waiting by it.
+    let sent = message();
+    queue.publish(VIDEO_QUEUE, &sent).await.unwrap();
+    let delivery = next(&mut *consumer).await;
+    assert_eq!(delivery.message, Ok(sent));
+    delivery.ack().await;
+
+    let mut kept = BTreeSet::new();
+    until("all of it has found room", async || {
+        for letter in management.take("video.dead", 10).await.unwrap() {
+            kept.insert(String::from_utf8(letter.body.to_vec()).unwrap());
+        }
+        (kept.len() == GARBAGE).then_some(())
+    })
+    .await;
+    assert_eq!(kept, garbage);
 }
 
 #[tokio::test]

@@ -146,10 +146,15 @@ impl Bench {
 
     /// Ends every claim's lease, as thirty seconds without a word do.
     async fn lapse(&self) {
+        self.alter("UPDATE jobs SET convert_lease_until = 1 WHERE convert_lease_until IS NOT NULL")
+            .await;
+    }
+
+    /// Changes the records behind everybody's back.
+    pub(crate) async fn alter(&self, statement: &'static str) {
         let url = format!("sqlite:{}", self.scratch.path().join("jobs.db").display());
         let jobs = sqlx::SqlitePool::connect(&url).await.unwrap();
-        let lapse = "UPDATE jobs SET convert_lease_until = 1 WHERE convert_lease_until IS NOT NULL";
-        sqlx::query(lapse).execute(&jobs).await.unwrap();
+        sqlx::query(statement).execute(&jobs).await.unwrap();
         jobs.close().await;
     }
 

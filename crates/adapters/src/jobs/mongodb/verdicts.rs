@@ -58,7 +58,6 @@ pub(super) async fn replay(jobs: Jobs, id: JobId) -> Result<bool, Error> {
         "tell.fence": { "$add": ["$tell.fence", 1] },
         "tell.failures": 0,
         "tell.lapses": 0,
-        "tell.in_doubt": ABSENT,
     };
     let replayed = jobs.find_one_and_update(replayable, set(fields)).await?;
     Ok(replayed.is_some())

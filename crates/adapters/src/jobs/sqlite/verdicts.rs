@@ -29,7 +29,7 @@ pub(super) async fn replay(writer: &SqlitePool, id: JobId) -> sqlx::Result<bool>
              finished_at = NULL, updated_at = now_ms, announcement = 'video', announcement_owed_at = now_ms,
              convert_due_at = 0, convert_failures = 0, convert_lapses = 0,
              tell_due_at = NULL, tell_lease_until = NULL, tell_fence = tell_fence + 1,
-             tell_failures = 0, tell_lapses = 0, tell_in_doubt = FALSE
+             tell_failures = 0, tell_lapses = 0
          FROM clock WHERE id = ?1 AND state IN ('failed', 'dead') AND uploaded_at IS NOT NULL",
     )
     .bind(id.to_string());

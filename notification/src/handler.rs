@@ -129,8 +129,6 @@ impl NotifyHandler {
         let cancelled = context.cancelled();
         let sending = self.mailer.send(&name, &message, context.still_held(), &cancelled);
         match sending.await {
-            #[cfg(feature = "seeded-bugs")]
-            Err(_) if runtime::seeded_bugs::is_on("ack-first") => Outcome::Settle(Settlement::Told),
             Ok(()) => {
                 self.count(SENT);
                 // Between a mail that is out and the record that says so.

@@ -23,6 +23,8 @@ mod message;
 mod options;
 pub mod ports;
 mod position;
+#[cfg(feature = "seeded-bugs")]
+pub mod seeded_bugs;
 mod timestamp;
 mod track;
 

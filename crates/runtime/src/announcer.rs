@@ -36,6 +36,10 @@ impl Announcer {
 
     /// Announces what is owed, every few seconds until the life stops.
     pub async fn run(self, life: Lifecycle) {
+        #[cfg(feature = "seeded-bugs")]
+        if domain::seeded_bugs::is_on("no-relay") {
+            return;
+        }
         let stopping = life.stopping();
         loop {
             tokio::select! {

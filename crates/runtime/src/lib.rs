@@ -12,13 +12,13 @@ pub mod http;
 mod lifecycle;
 pub mod metrics;
 pub mod probes;
-#[cfg(feature = "seeded-bugs")]
-pub mod seeded_bugs;
 pub mod settings;
 pub mod telemetry;
 pub mod worker;
 
 pub use announcer::Announcer;
+#[cfg(feature = "seeded-bugs")]
+pub use domain::seeded_bugs;
 pub use lifecycle::Lifecycle;
 
 /// Makes the one TLS provider the process's default. To be called first in every `main`, so that a library added

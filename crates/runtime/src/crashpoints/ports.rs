@@ -68,7 +68,7 @@ impl JobStore for Crashing<dyn JobStore> {
     }
 
     async fn take_charge_of_mails(&self) -> Result<(), PortError> {
-        self.inner.take_charge_of_mails().await
+        at(self.service, "take_charge_of_mails", self.inner.take_charge_of_mails()).await
     }
 
     async fn adopt(&self, message: &JobMessage) -> Result<Job, PortError> {
@@ -124,7 +124,7 @@ impl JobStore for Crashing<dyn JobStore> {
         limit: u32,
         before: Option<JobId>,
     ) -> Result<Vec<Job>, PortError> {
-        self.inner.list(owner, state, limit, before).await
+        at(self.service, "list", self.inner.list(owner, state, limit, before)).await
     }
 
     async fn backlog(&self, step: Step) -> Result<Backlog, PortError> {
@@ -174,7 +174,7 @@ impl BlobStore for Crashing<dyn BlobStore> {
     }
 
     async fn space(&self) -> Result<Option<Space>, PortError> {
-        self.inner.space().await
+        at(self.service, "space", self.inner.space()).await
     }
 
     async fn count(&self, bucket: Bucket) -> Result<u64, PortError> {

@@ -1,4 +1,4 @@
-//! Who fails where: one line in a file, for one process, once.
+//! Who fails where: a line in a file, for one process, once.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -17,12 +17,18 @@ pub(super) enum Action {
 
 /// The action at this point, if it is this one's turn.
 pub(super) fn take(service: &str, call: &str) -> Option<Action> {
-    let path = path()?;
-    let line = std::fs::read_to_string(path).ok()?;
-    let action = action(&line, service, call)?;
+    let path = directory()?.join(format!("{service}.script"));
+    let script = std::fs::read_to_string(&path).ok()?;
+    let (line, rest) = script.split_once('\n').unwrap_or((&script, ""));
+    let action = action(line, service, call)?;
     let taken = path.with_extension("taken");
     // Whoever renames it has it, of all processes.
-    std::fs::rename(path, &taken).ok()?;
+    std::fs::rename(&path, &taken).ok()?;
+    if !rest.is_empty() {
+        let part = path.with_extension("part");
+        std::fs::write(&part, rest).ok();
+        std::fs::rename(part, path).ok();
+    }
     std::fs::write(&taken, getpid().as_raw_nonzero().to_string()).ok();
     Some(action)
 }
@@ -49,9 +55,10 @@ fn action(line: &str, service: &str, call: &str) -> Option<Action> {
     clippy::disallowed_methods,
     reason = "no setting of the product: it is not there without the feature"
 )]
-fn path() -> Option<&'static Path> {
-    static PATH: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PATH.get_or_init(|| std::env::var("MP3_CRASH_FILE").ok().map(PathBuf::from))
+fn directory() -> Option<&'static Path> {
+    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    DIRECTORY
+        .get_or_init(|| std::env::var("MP3_CRASH_DIRECTORY").ok().map(PathBuf::from))
         .as_deref()
 }
 

@@ -6,6 +6,8 @@
 //! delivery whose job is final, held elsewhere or not yet due is acknowledged at once.
 
 mod attempt;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +123,10 @@ impl Worker {
             ),
         });
         let slots = Arc::new(Semaphore::new(usize::from(self.slots.max(1))));
-        let mut consumer = self.queue.consume(&self.queue_name, self.slots.max(1));
+        let prefetch = self.slots.max(1);
+        #[cfg(feature = "seeded-bugs")]
+        let prefetch = seeded::prefetch(prefetch);
+        let mut consumer = self.queue.consume(&self.queue_name, prefetch);
         let stopping = life.stopping();
         let mut poll_at = Instant::now();
         loop {
@@ -131,7 +136,7 @@ impl Worker {
             };
             let Ok(permit) = permit else { return };
             #[cfg(feature = "seeded-bugs")]
-            if crate::seeded_bugs::is_on("no-reconciler") {
+            if seeded::asks_nobody(step) {
                 poll_at = Instant::now() + POLL;
             }
             if Instant::now() >= poll_at {
@@ -168,7 +173,7 @@ impl Shared {
                     "a message that cannot be read goes to the dead letters"
                 );
                 #[cfg(feature = "seeded-bugs")]
-                if crate::seeded_bugs::is_on("nack-loop") {
+                if domain::seeded_bugs::is_on("nack-loop") {
                     return;
                 }
                 delivery.reject().await;
@@ -179,10 +184,20 @@ impl Shared {
         let claim = loop {
             let claim = async {
                 let job = self.jobs.adopt(&message).await?;
-                self.jobs.claim(self.handler.step(), job.id).await
+                Ok::<_, PortError>((self.jobs.claim(self.handler.step(), job.id).await?, job))
             };
             match claim.await {
-                Ok(claim) => break claim,
+                #[cfg(feature = "seeded-bugs")]
+                Ok((None, job)) if seeded::holds(self.handler.step(), &job) => {
+                    if stopping
+                        .run_until_cancelled(tokio::time::sleep(STORE_PAUSE))
+                        .await
+                        .is_none()
+                    {
+                        return;
+                    }
+                }
+                Ok((claim, _)) => break claim,
                 Err(error @ PortError::Corrupt { .. }) => {
                     let error = domain::Chain(&error).to_string();
                     tracing::error!(job.id = %message.video_fid, error, "a job's record cannot be read");
@@ -199,6 +214,11 @@ impl Shared {
             }
         };
         match claim {
+            #[cfg(feature = "seeded-bugs")]
+            Some(claim) if domain::seeded_bugs::is_on("ack-first") => {
+                delivery.ack().await;
+                self.work(claim, None, permit).await;
+            }
             Some(claim) => self.work(claim, Some(delivery), permit).await,
             None => delivery.ack().await,
         }
@@ -212,6 +232,8 @@ impl Shared {
             self.outcomes.get_or_create(&OutcomeLabels { outcome }).inc();
             // What was given back undone is for the next process: unsettled, the message finds it.
             let given_back = matches!(outcome, "released" | "unknown");
+            #[cfg(feature = "seeded-bugs")]
+            let given_back = given_back || (outcome == "retry" && seeded::is_queue_driven(claim.step()));
             #[cfg(feature = "crashpoints")]
             if delivery.is_some() && crate::crashpoints::skips(step, "ack") {
                 return;

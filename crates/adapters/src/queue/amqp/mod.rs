@@ -52,9 +52,16 @@ impl AmqpQueue {
         let uri = address::parse(url)?;
         let topology = Arc::new(Topology::default());
         let publishing = Arc::new(Link::new(url, uri.clone(), "publishing"));
+        let consuming = Arc::new(Link::new(url, uri, "consuming"));
+        #[cfg(feature = "seeded-bugs")]
+        let consuming = if domain::seeded_bugs::is_on("shared-connection") {
+            Arc::clone(&publishing)
+        } else {
+            consuming
+        };
         Ok(Self {
             publisher: Publisher::new(publishing, Arc::clone(&topology)),
-            consuming: Arc::new(Link::new(url, uri, "consuming")),
+            consuming,
             topology,
         })
     }

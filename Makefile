@@ -29,6 +29,7 @@ check: ## Format, lints, layers, licences and sources of dependencies
 	@scripts/setup.sh check
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --features $(CRASH_POINTS),$(SEEDED_BUGS) -- -D warnings
 	@scripts/check-layers.sh
 	@scripts/configmaps.py --check
 	@scripts/deny.sh
@@ -54,22 +55,22 @@ fuzz-media: ## Convert 5,000 damaged files in the sandboxed child; MUTATIONS= an
 	@scripts/setup.sh test
 	cargo test --locked --package media --test mutated -- --mutations=$(or $(MUTATIONS),5000) --seed=$(or $(SEED),1)
 
-# Features that nothing but the next two targets is built with.
-CRASH_POINTS := gateway/crashpoints,converter/crashpoints,notification/crashpoints
-SEEDED_BUGS := gateway/seeded-bugs,converter/seeded-bugs,notification/seeded-bugs
+# Features that nothing but `crash-cells` and `faults-selfcheck` is built with; `check` reads them.
+CRASH_POINTS = gateway/crashpoints,converter/crashpoints,notification/crashpoints,standalone/crashpoints
+SEEDED_BUGS = gateway/seeded-bugs,converter/seeded-bugs,notification/seeded-bugs
 
-faults: ## Break everything while users upload, and check that nothing is lost; SEED=, JOBS= and FAULTS= choose
+faults: ## Break everything while users upload, and check that nothing is lost; SEED=, JOBS=, FAULTS= and KIND= choose
 	@scripts/setup.sh test
 	@cargo build --locked --workspace --bins
 	@$${CARGO_TARGET_DIR:-target}/debug/faults
 
-crash-cells: ## Fail once at every step border in every way, and check that each job ends all the same; SEED= and CELLS= choose
+crash-cells: ## Fail once at every step border in every way, and check that each job ends all the same; SEED=, CELLS= and CELL= choose
 	@scripts/setup.sh test
 	@cargo build --locked --workspace --bins --features $(CRASH_POINTS)
-	@cd $${CARGO_TARGET_DIR:-target} && mkdir -p crashpoints && cp debug/{faults,auth,gateway,converter,notification} crashpoints/
+	@cd $${CARGO_TARGET_DIR:-target} && mkdir -p crashpoints && cp debug/{faults,auth,gateway,converter,notification,mp3converter} crashpoints/
 	@$${CARGO_TARGET_DIR:-target}/crashpoints/faults cells
 
-faults-selfcheck: ## Put bugs in on purpose, and show that the campaign and the crash cells find each
+faults-selfcheck: ## Put bugs in on purpose, and show that each is found; BUG= chooses
 	@scripts/setup.sh test
 	@cargo build --locked --workspace --bins --features $(CRASH_POINTS),$(SEEDED_BUGS)
 	@cd $${CARGO_TARGET_DIR:-target} && mkdir -p seeded-bugs && cp debug/{faults,auth,gateway,converter,notification} seeded-bugs/

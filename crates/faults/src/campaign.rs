@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::check::{self, Findings};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Surroundings};
+use crate::home::Home;
 use crate::inject::inject;
 use crate::ledger::Ledger;
 use crate::load::Load;
@@ -36,6 +37,7 @@ const FAULT_PATIENCE: Duration = Duration::from_secs(240);
 const MIN_HITS_PERCENT: usize = 80;
 
 /// What is wanted. For crash cells, `jobs` is how many of them.
+#[derive(Clone)]
 pub(crate) struct Wish {
     pub(crate) seed: u64,
     pub(crate) jobs: usize,
@@ -46,10 +48,14 @@ pub(crate) struct Wish {
     pub(crate) programs: PathBuf,
     /// Faults of this kind alone.
     pub(crate) kind: Option<String>,
-    /// The crash cell to visit, `POINT ACTION`, instead of those the seed gives.
+    /// The crash cells to visit, `POINT ACTION`, instead of those the seed gives.
     pub(crate) cell: Option<String>,
     /// The bug that the services were given, if any.
     pub(crate) bug: Option<String>,
+    /// The converters are woken by messages alone, as foreign ones are; needs the feature `seeded-bugs`.
+    pub(crate) queue_driven: bool,
+    /// The queues were made by hand.
+    pub(crate) classic_queues: bool,
     /// How long jobs, and then mails, may take to come to rest.
     pub(crate) patience: Duration,
 }
@@ -67,9 +73,28 @@ impl Wish {
         Ok(Arc::new(Ledger::create(&self.directory.join("ledger.jsonl"))?))
     }
 
-    /// Variables for every service.
-    pub(crate) fn extra(&self) -> Vec<(&'static str, String)> {
-        self.bug.iter().map(|bug| ("MP3_SEEDED_BUG", bug.clone())).collect()
+    /// The same in a directory of its own below this one.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let directory = self.directory.join(name);
+        Self {
+            directory,
+            ..self.clone()
+        }
+    }
+
+    /// What the services find around them.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        let bug = self.bug.iter().map(|bug| ("MP3_SEEDED_BUG", bug.clone()));
+        let driven = self.queue_driven.then(|| ("MP3_QUEUE_DRIVEN", "1".to_owned()));
+        Surroundings {
+            variables: bug.chain(driven).collect(),
+            // A bug that is one of configuration.
+            mongodb_options: match self.bug.as_deref() {
+                Some("w1") => "&w=1&journal=false&readConcernLevel=local",
+                _ => "",
+            },
+            classic_queues: self.classic_queues,
+        }
     }
 }
 
@@ -87,8 +112,14 @@ pub(crate) async fn run(wish: Wish) -> anyhow::Result<ExitCode> {
         wish.faults,
         wish.directory.display()
     ));
-    let fleet = Fleet::start(&wish.directory, &wish.programs, &wish.extra(), Arc::clone(&ledger)).await?;
-    let load = Arc::new(Load::start(Arc::clone(&fleet), Arc::clone(&ledger), wish.seed).await?);
+    let fleet = Fleet::start(
+        &wish.directory,
+        &wish.programs,
+        &wish.surroundings(),
+        Arc::clone(&ledger),
+    )
+    .await?;
+    let load = Arc::new(Load::start(Home::Services(Arc::clone(&fleet)), ledger, wish.seed).await?);
     let faults = plan::draw(wish.seed, wish.faults, wish.kind.as_deref());
     say(format!("everything runs after {:.0} s", begun.elapsed().as_secs_f64()));
 
@@ -102,7 +133,7 @@ pub(crate) async fn run(wish: Wish) -> anyhow::Result<ExitCode> {
         }
     });
     let watching = memory::watch(Arc::clone(&fleet));
-    let (windows, failed) = fire(&load, &faults, wish.jobs).await?;
+    let (windows, failed) = fire(&fleet, &load, &faults, wish.jobs).await?;
     looking.abort();
     say(format!(
         "{} uploads are accepted, now it may rest",
@@ -120,7 +151,12 @@ pub(crate) async fn run(wish: Wish) -> anyhow::Result<ExitCode> {
 }
 
 /// Uploads all and injects all, each fault when its share of the uploads is under way.
-async fn fire(load: &Arc<Load>, faults: &[Fault], jobs: usize) -> anyhow::Result<(Vec<Window>, Vec<String>)> {
+async fn fire(
+    fleet: &Arc<Fleet>,
+    load: &Arc<Load>,
+    faults: &[Fault],
+    jobs: usize,
+) -> anyhow::Result<(Vec<Window>, Vec<String>)> {
     let released = Arc::new(Semaphore::new(0));
     let mut users = JoinSet::new();
     let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -154,14 +190,14 @@ async fn fire(load: &Arc<Load>, faults: &[Fault], jobs: usize) -> anyhow::Result
             }
             sleep(TICK).await;
         }
-        let (load, fault, results) = (Arc::clone(load), *fault, Arc::clone(&results));
+        let (fleet, load, fault, results) = (Arc::clone(fleet), Arc::clone(load), *fault, Arc::clone(&results));
         injections.spawn(async move {
             let hit_work = load.outstanding() > 0;
             let began = load.ledger.now();
             say(format!("{:6.1} s  {fault}", began.as_secs_f64()));
             load.ledger
                 .note("fault", json!({ "fault": fault.to_string(), "number": number }));
-            let outcome = timeout(FAULT_PATIENCE, inject(&load.fleet, &fault)).await;
+            let outcome = timeout(FAULT_PATIENCE, inject(&fleet, &load, &fault)).await;
             let ended = load.ledger.now();
             let error = match outcome {
                 Ok(Ok(())) => None,
@@ -205,12 +241,14 @@ fn tell(wish: &Wish, load: &Load, windows: &[Window], failed: &[String], finding
     }
     let hits = windows.iter().filter(|window| window.hit_work).count();
     say(format!(
-        "{hits} of {} faults fell on jobs between steps; {} uploads were tried, {} slow, {} broken off, {} sent twice",
+        "{hits} of {} faults fell on jobs between steps; {} uploads were tried, {} slow, {} broken off, {} sent twice, \
+         {} sent twice under a key",
         windows.len(),
         load.tried.load(Ordering::SeqCst),
         load.slow.load(Ordering::SeqCst),
         load.aborted.load(Ordering::SeqCst),
         load.twice.load(Ordering::SeqCst),
+        load.repeated.load(Ordering::SeqCst),
     ));
     let poison = load.accepted().values().filter(|job| job.clip.plays.is_none()).count();
     say(format!(
@@ -224,13 +262,7 @@ fn tell(wish: &Wish, load: &Load, windows: &[Window], failed: &[String], finding
     for error in failed {
         say(format!("could not be injected, not counted: {error}"));
     }
-    for breach in &findings.breaches {
-        say(format!("BROKEN {}: {}", breach.invariant, breach.what));
-        let words: Vec<&str> = breach.words.iter().map(String::as_str).collect();
-        for line in load.ledger.story(&words) {
-            say(format!("    {line}"));
-        }
-    }
+    findings.say_breaches(load);
     let too_few_hits = hits * 100 < windows.len() * MIN_HITS_PERCENT;
     if too_few_hits {
         say("BROKEN: too few faults fell on work, this proves nothing");

@@ -61,7 +61,16 @@ pub(crate) async fn login(port: u16, basic: &str) -> anyhow::Result<Answer> {
     exchange(port, &head, &[], Manner::Quick).await
 }
 
-/// Uploads a file as curl does.
+/// Takes a job back.
+///
+/// # Errors
+/// As for [`get`].
+pub(crate) async fn cancel(port: u16, token: &str, job: &str) -> anyhow::Result<Answer> {
+    let head = format!("DELETE /api/v1/jobs/{job} HTTP/1.1\r\nAuthorization: Bearer {token}\r\n");
+    exchange(port, &head, &[], Manner::Quick).await
+}
+
+/// Uploads a file as curl does, under a key of its client's if it has one.
 ///
 /// # Errors
 /// As for [`get`].
@@ -70,6 +79,7 @@ pub(crate) async fn upload(
     token: &str,
     filename: &str,
     bytes: &[u8],
+    key: Option<&str>,
     manner: Manner,
 ) -> anyhow::Result<Answer> {
     let mut body = format!(
@@ -79,8 +89,9 @@ pub(crate) async fn upload(
     .into_bytes();
     body.extend_from_slice(bytes);
     body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+    let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
     let head = format!(
-        "POST /upload HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\
+        "POST /upload HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n{key}\
          Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n",
         body.len()
     );

@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use testkit::servers::Signal;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::fleet::Fleet;
+use crate::load::Load;
 use crate::plan::{Act, Fault, INSTANCES};
 use crate::proxy::Weather;
 use crate::sink::Mood;
 
 /// How long a server stays away that was killed.
 const AWAY: Duration = Duration::from_secs(2);
+/// How long an upload may take that is waited for.
+const NEXT_SUCCESS: Duration = Duration::from_secs(60);
+/// Less than what a database takes to write its journal.
+const INSTANT: Duration = Duration::from_millis(1);
 
 /// Injects a fault and returns when it is over and healed.
 ///
 /// # Errors
 /// It could not be injected, or not be healed. A fault that could not be injected does not count.
-pub(crate) async fn inject(fleet: &Fleet, fault: &Fault) -> anyhow::Result<()> {
+pub(crate) async fn inject(fleet: &Fleet, load: &Load, fault: &Fault) -> anyhow::Result<()> {
     let Fault { act, lasts, .. } = *fault;
     match act {
         Act::Kill(service) => fleet.instance(service).kill().await,
@@ -40,6 +45,13 @@ pub(crate) async fn inject(fleet: &Fleet, fault: &Fault) -> anyhow::Result<()> {
             broker.kill();
             broker.restart().await?;
         }
+        Act::FreezeAndKillBroker => {
+            let mut broker = fleet.rabbitmq.lock().await;
+            broker.process().signal(Signal::STOP);
+            sleep(lasts).await;
+            broker.kill();
+            broker.restart().await?;
+        }
         Act::RestartBroker => fleet.rabbitmq.lock().await.restart().await?,
         Act::WipeBroker => fleet.rabbitmq.lock().await.restart_empty().await?,
         Act::Alarm { disk } => {
@@ -58,6 +70,18 @@ pub(crate) async fn inject(fleet: &Fleet, fault: &Fault) -> anyhow::Result<()> {
         }
         Act::KillMongo => {
             let mut mongodb = fleet.mongodb.lock().await;
+            mongodb.kill();
+            sleep(AWAY).await;
+            mongodb.restart().await?;
+        }
+        Act::KillMongoAtSuccess => {
+            let mut mongodb = fleet.mongodb.lock().await;
+            let before = load.accepted().len();
+            let give_up = Instant::now() + NEXT_SUCCESS;
+            while load.accepted().len() == before {
+                ensure!(Instant::now() < give_up, "no upload was accepted");
+                sleep(INSTANT).await;
+            }
             mongodb.kill();
             sleep(AWAY).await;
             mongodb.restart().await?;

@@ -1,6 +1,6 @@
-//! The users: they upload, try again when they were not heard, and look what became of it.
+//! What was uploaded, what of it was heard to be accepted, and what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,18 +10,13 @@ use serde_json::{Value, json};
 use testkit::servers::random_hexadecimal;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::sleep;
 
 use crate::clips::{self, Clip};
-use crate::fleet::Fleet;
+use crate::home::Home;
 use crate::http::{self, Manner};
 use crate::ledger::Ledger;
-use crate::random::Random;
 
 const OWNERS: usize = 4;
-/// How often an upload is tried before its user despairs.
-const TRIES: u32 = 120;
-const PAUSE: Duration = Duration::from_secs(1);
 /// The most jobs in a list.
 const PAGE: usize = 200;
 
@@ -32,29 +27,45 @@ pub(crate) struct Accepted {
     pub(crate) owner: usize,
     pub(crate) filename: String,
     pub(crate) at: Duration,
+    /// Its owner asked for it to be cancelled, perhaps too late.
+    pub(crate) taken_back: bool,
     /// The last that was seen of it, once that was final, and when it became so.
     pub(crate) ended: Option<(Value, Duration)>,
 }
 
 /// All users together.
 pub(crate) struct Load {
-    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) home: Home,
     pub(crate) ledger: Arc<Ledger>,
     /// The token of each account.
     pub(crate) tokens: Vec<String>,
-    clips: Vec<Arc<Clip>>,
-    seed: u64,
+    pub(crate) clips: Vec<Arc<Clip>>,
+    pub(crate) seed: u64,
     /// The machine's clock when the ledger was begun.
     epoch: OffsetDateTime,
     accepted: Mutex<BTreeMap<String, Accepted>>,
     /// What every file name stands for, heard of or not.
     sent: Mutex<BTreeMap<String, Arc<Clip>>>,
-    done: AtomicUsize,
+    /// The file names that were sent under a key, each more than once.
+    keyed: Mutex<BTreeSet<String>>,
+    pub(crate) done: AtomicUsize,
     /// Counts for the report.
     pub(crate) tried: AtomicUsize,
     pub(crate) slow: AtomicUsize,
     pub(crate) aborted: AtomicUsize,
     pub(crate) twice: AtomicUsize,
+    pub(crate) repeated: AtomicUsize,
+}
+
+/// One upload of one file.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending<'a> {
+    pub(crate) owner: usize,
+    pub(crate) clip: &'a Arc<Clip>,
+    pub(crate) filename: &'a str,
+    /// What its client calls it, whichever try this is.
+    pub(crate) key: Option<&'a str>,
+    pub(crate) manner: Manner,
 }
 
 impl Load {
@@ -62,21 +73,21 @@ impl Load {
     ///
     /// # Errors
     /// The fleet does not work although nothing is wrong yet.
-    pub(crate) async fn start(fleet: Arc<Fleet>, ledger: Arc<Ledger>, seed: u64) -> anyhow::Result<Self> {
+    pub(crate) async fn start(home: Home, ledger: Arc<Ledger>, seed: u64) -> anyhow::Result<Self> {
         let clips = tokio::task::spawn_blocking(clips::all).await??;
         let mut tokens = Vec::new();
         for number in 0..OWNERS {
             let email = format!("owner{number}@example.com");
             let password = random_hexadecimal()?;
-            fleet.add_account(&email, &password).await?;
+            home.add_account(&email, &password).await?;
             let basic = base64(format!("{email}:{password}").as_bytes());
-            let answer = http::login(fleet.gateways()[0], &basic).await?;
+            let answer = http::login(home.gateways()[0], &basic).await?;
             ensure!(answer.status == 200, "login: {} {}", answer.status, answer.text());
             tokens.push(answer.text());
         }
         let epoch = OffsetDateTime::now_utc() - ledger.now();
         Ok(Self {
-            fleet,
+            home,
             ledger,
             tokens,
             clips,
@@ -84,11 +95,13 @@ impl Load {
             epoch,
             accepted: Mutex::default(),
             sent: Mutex::default(),
+            keyed: Mutex::default(),
             done: AtomicUsize::new(0),
             tried: AtomicUsize::new(0),
             slow: AtomicUsize::new(0),
             aborted: AtomicUsize::new(0),
             twice: AtomicUsize::new(0),
+            repeated: AtomicUsize::new(0),
         })
     }
 
@@ -108,9 +121,26 @@ impl Load {
         sent.get(filename).cloned()
     }
 
-    fn remember(&self, filename: &str, clip: &Arc<Clip>) {
+    /// The file names that were sent under a key.
+    pub(crate) fn keyed(&self) -> BTreeSet<String> {
+        self.keyed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, sending: Sending<'_>) {
+        let filename = sending.filename.to_owned();
+        if sending.key.is_some() {
+            let mut keyed = self.keyed.lock().unwrap_or_else(PoisonError::into_inner);
+            keyed.insert(filename.clone());
+        }
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.insert(filename.to_owned(), Arc::clone(clip));
+        sent.insert(filename, Arc::clone(sending.clip));
+    }
+
+    /// Notes that the owner of this job wants it no more.
+    pub(crate) fn take_back(&self, id: &str) {
+        if let Some(job) = self.book().get_mut(id) {
+            job.taken_back = true;
+        }
     }
 
     /// How many accepted jobs are not yet seen to have ended.
@@ -118,98 +148,27 @@ impl Load {
         self.book().values().filter(|job| job.ended.is_none()).count()
     }
 
-    /// Gets file number `number` accepted, however long it takes.
+    /// One upload: its job when its user heard success.
     ///
     /// # Errors
     /// A refusal that trying again does not mend.
-    pub(crate) async fn user(&self, number: usize) -> anyhow::Result<()> {
-        let mut random = Random::of(self.seed, number as u64);
-        let clip = clips::draw(&self.clips, &mut random);
-        let owner = number % self.tokens.len();
-        let gateways = self.fleet.gateways();
-        let mut gateway = random.pick(&gateways);
-        let (is_slow, aborts, sends_twice) = (random.percent(3), random.percent(3), random.percent(2));
-        if aborts {
-            self.aborted.fetch_add(1, Ordering::SeqCst);
-            let after = usize::try_from(random.between(0, clip.bytes.len() as u64 + 300)).unwrap_or(0);
-            let name = format!("n{number}-aborted.mkv");
-            self.upload(gateway, owner, clip, &name, Manner::Aborting(after))
-                .await
-                .ok();
-        }
-        let manner = if is_slow { Manner::Slow(5) } else { Manner::Quick };
-        self.slow.fetch_add(usize::from(is_slow), Ordering::SeqCst);
-        for attempt in 0..TRIES {
-            let name = format!("n{number}-try{attempt}.mkv");
-            let uploaded = if sends_twice && attempt == 0 {
-                self.twice.fetch_add(1, Ordering::SeqCst);
-                let name = format!("n{number}-twin.mkv");
-                let twin = self.upload(gateway, owner, clip, &name, manner);
-                let name = format!("n{number}-try{attempt}.mkv");
-                tokio::join!(self.upload(gateway, owner, clip, &name, manner), twin).0
-            } else {
-                self.upload(gateway, owner, clip, &name, manner).await
-            };
-            if uploaded? {
-                self.done.fetch_add(1, Ordering::SeqCst);
-                return Ok(());
-            }
-            sleep(PAUSE).await;
-            gateway = random.pick(&gateways);
-        }
-        anyhow::bail!("upload {number} was not accepted in {TRIES} tries")
-    }
-
-    /// Gets this clip accepted without further ado.
-    ///
-    /// # Errors
-    /// As for [`user`](Self::user).
-    pub(crate) async fn plain(&self, number: usize, clip: &str) -> anyhow::Result<()> {
-        let clip = self
-            .clips
-            .iter()
-            .find(|other| other.name == clip)
-            .context("no such clip")?;
-        let (owner, gateways) = (number % self.tokens.len(), self.fleet.gateways());
-        for attempt in 0..TRIES {
-            let name = format!("n{number}-try{attempt}.mkv");
-            let turn = (number + usize::try_from(attempt)?) % gateways.len();
-            if self.upload(gateways[turn], owner, clip, &name, Manner::Quick).await? {
-                return Ok(());
-            }
-            sleep(PAUSE).await;
-        }
-        anyhow::bail!("upload {number} was not accepted in {TRIES} tries")
-    }
-
-    /// Begins an upload and hangs up in the middle.
-    pub(crate) async fn broken(&self, number: usize) {
-        let (clip, gateways) = (&self.clips[0], self.fleet.gateways());
-        let (owner, gateway) = (number % self.tokens.len(), gateways[number % gateways.len()]);
-        let manner = Manner::Aborting(clip.bytes.len() / 2);
-        let name = format!("n{number}-aborted.mkv");
-        // It has no answer: it hung up.
-        drop(self.upload(gateway, owner, clip, &name, manner).await);
-    }
-
-    /// One upload: true when its user heard success.
-    async fn upload(
-        &self,
-        gateway: u16,
-        owner: usize,
-        clip: &Arc<Clip>,
-        filename: &str,
-        manner: Manner,
-    ) -> anyhow::Result<bool> {
+    pub(crate) async fn upload(&self, gateway: u16, sending: Sending<'_>) -> anyhow::Result<Option<String>> {
+        let Sending {
+            owner,
+            clip,
+            filename,
+            key,
+            manner,
+        } = sending;
         self.tried.fetch_add(1, Ordering::SeqCst);
-        self.remember(filename, clip);
+        self.remember(sending);
         let token = &self.tokens[owner];
-        let answer = http::upload(gateway, token, filename, &clip.bytes, manner).await;
+        let answer = http::upload(gateway, token, filename, &clip.bytes, key, manner).await;
         let (status, job, error) = match &answer {
             Ok(answer) => (Some(answer.status), answer.header("x-job-id"), None),
             Err(error) => (None, None, Some(error.to_string())),
         };
-        let facts = json!({ "file": filename, "clip": clip.name, "owner": owner, "gateway": gateway,
+        let facts = json!({ "file": filename, "clip": clip.name, "owner": owner, "gateway": gateway, "key": key,
                             "status": status, "job": job, "error": error });
         self.ledger.note("upload", facts);
         match (status, job) {
@@ -219,14 +178,23 @@ impl Load {
                     owner,
                     filename: filename.to_owned(),
                     at: self.ledger.now(),
+                    taken_back: false,
                     ended: None,
                 };
-                let before = self.book().insert(job.to_owned(), accepted);
-                ensure!(before.is_none(), "two uploads were given the id {job}");
-                Ok(true)
+                let mut book = self.book();
+                let before = book.get(job);
+                ensure!(
+                    before.is_none_or(|before| key.is_some() && before.filename == filename),
+                    "two uploads were given the id {job}"
+                );
+                if before.is_none() {
+                    book.insert(job.to_owned(), accepted);
+                }
+                Ok(Some(job.to_owned()))
             }
-            // Nobody knows, or the service is in trouble: both are tried again.
-            (None | Some(429 | 500..), _) => Ok(false),
+            // Nobody knows, or the service is in trouble, or the first of this key has not ended: all are tried again.
+            (None | Some(429 | 500..), _) => Ok(None),
+            (Some(409), _) if key.is_some() => Ok(None),
             (Some(status), _) => anyhow::bail!("{filename} was refused: {status}"),
         }
     }
@@ -255,7 +223,8 @@ impl Load {
             open.map(|(id, job)| (id.clone(), job.owner)).collect()
         };
         for (id, owner) in open {
-            let gateway = self.fleet.gateways()[owner % 2];
+            let gateways = self.home.gateways();
+            let gateway = gateways[owner % gateways.len()];
             let path = format!("/api/v1/jobs/{id}");
             if let Ok(answer) = http::get(gateway, &self.tokens[owner], &path).await
                 && let Ok(job) = serde_json::from_slice(&answer.body)
@@ -282,8 +251,8 @@ impl Load {
         }
     }
 
-    async fn list(&self, owner: usize, before: Option<&str>) -> anyhow::Result<Vec<Value>> {
-        let gateways = self.fleet.gateways();
+    pub(crate) async fn list(&self, owner: usize, before: Option<&str>) -> anyhow::Result<Vec<Value>> {
+        let gateways = self.home.gateways();
         let gateway = gateways[usize::try_from(self.ledger.now().as_secs()).unwrap_or(0) % gateways.len()];
         let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
         let path = format!("/api/v1/jobs?limit={PAGE}{before}");

@@ -9,8 +9,10 @@ mod cells;
 mod check;
 mod clips;
 mod fleet;
+mod home;
 mod http;
 mod inject;
+mod instance;
 mod ledger;
 mod load;
 mod memory;
@@ -18,17 +20,23 @@ mod plan;
 mod proxy;
 mod random;
 mod report;
+mod scenes;
 mod selfcheck;
+mod single;
 mod sink;
 mod store;
+mod users;
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use campaign::Wish;
+use plan::{KINDS, SPECIAL_KINDS};
+use scenes::SCENES;
 use testkit::servers::given;
 
 const WRONG_USAGE: u8 = 64;
@@ -42,11 +50,16 @@ async fn main() -> ExitCode {
     let outcome = match arguments[..] {
         [] => run(wish("JOBS", 1500, "campaign"), campaign::run).await,
         ["cells"] => run(wish("CELLS", 1000, "cells"), cells::run).await,
+        ["scene", scene] if SCENES.contains(&scene) => {
+            run(wish("JOBS", 0, "scene"), async |wish| scenes::run(wish, scene).await).await
+        }
         ["selfcheck"] => selfcheck::run().await,
         _ => {
-            complain(
-                "usage: [SEED=N] [JOBS=N] [FAULTS=N] faults, [SEED=N] [CELLS=N] faults cells, or faults selfcheck",
-            );
+            complain(format!(
+                "usage: [SEED=N] [JOBS=N] [FAULTS=N] [KIND=F1] faults, [SEED=N] [CELLS=N] [CELL='POINT ACTION'] faults \
+                 cells, faults scene {}, or [BUG=NAME] faults selfcheck",
+                SCENES.join("|")
+            ));
             return ExitCode::from(WRONG_USAGE);
         }
     };
@@ -62,15 +75,23 @@ async fn main() -> ExitCode {
 /// What the environment asks for; `jobs` unless `JOBS`, or `CELLS`, says otherwise.
 fn wish(count: &str, jobs: u64, directory: &str) -> anyhow::Result<Wish> {
     let programs = campaign::programs()?;
+    let kind = given("KIND");
+    if let Some(kind) = &kind {
+        let mut kinds = KINDS.iter().chain(&SPECIAL_KINDS);
+        ensure!(kinds.any(|other| other == kind), "KIND={kind} is none of the kinds");
+    }
+    let directory = given("DIRECTORY").map_or_else(|| programs.with_file_name("faults").join(directory), PathBuf::from);
     Ok(Wish {
         seed: seed()?,
         jobs: usize::try_from(number(count, jobs)?)?,
         faults: usize::try_from(number("FAULTS", 60)?)?,
-        directory: programs.with_file_name("faults").join(directory),
+        directory,
         programs,
-        kind: given("KIND"),
+        kind,
         cell: given("CELL"),
         bug: given("BUG"),
+        queue_driven: given("QUEUE_DRIVEN").is_some(),
+        classic_queues: given("CLASSIC").is_some(),
         patience: Duration::from_secs(number("PATIENCE", PATIENCE_SECONDS)?),
     })
 }

@@ -52,12 +52,16 @@ pub(crate) enum Act {
     /// SIGSTOP, later SIGCONT.
     Freeze(Service),
     KillBroker,
+    /// It hangs, and is killed before it goes on.
+    FreezeAndKillBroker,
     RestartBroker,
     /// The broker takes no messages: memory, or disk.
     Alarm {
         disk: bool,
     },
     KillMongo,
+    /// In the moment in which a user hears success.
+    KillMongoAtSuccess,
     FreezeMongo,
     KillAccounts,
     FreezeAccounts,
@@ -84,10 +88,13 @@ pub(crate) const KINDS: [&str; 13] = [
     "F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "F10", "F11", "F13", "F17",
 ];
 
+/// Kinds that are drawn only where they are asked for: the part of one that a run is to be about.
+pub(crate) const SPECIAL_KINDS: [&str; 4] = ["F4-frozen", "F7-at-success", "F17-wiped", "F17-garbage"];
+
 /// So many faults: every kind in turn, or `only` one, in an order and with details of the seed's.
 pub(crate) fn draw(seed: u64, count: usize, only: Option<&str>) -> Vec<Fault> {
     let mut random = Random::of(seed, u64::MAX);
-    if let Some(kind) = KINDS.into_iter().find(|kind| Some(*kind) == only) {
+    if let Some(kind) = KINDS.into_iter().chain(SPECIAL_KINDS).find(|kind| Some(*kind) == only) {
         return (0..count).map(|_| fault(kind, &mut random)).collect();
     }
     let mut kinds: Vec<&str> = KINDS
@@ -122,6 +129,13 @@ fn fault(kind: &'static str, random: &mut Random) -> Fault {
             (Act::Roll(service), Duration::ZERO)
         }
         "F3" => (Act::Freeze(random.pick(&INSTANCES)), seconds(random, 1, 40)),
+        "F4-frozen" => (Act::FreezeAndKillBroker, Duration::from_secs(4)),
+        "F7-at-success" => (Act::KillMongoAtSuccess, Duration::ZERO),
+        "F17-wiped" => (Act::WipeBroker, Duration::ZERO),
+        "F17-garbage" => {
+            let queue = random.pick(&["video", "mp3"]);
+            (Act::Garbage(queue), Duration::ZERO)
+        }
         "F4" => (Act::KillBroker, Duration::ZERO),
         "F5" => (Act::RestartBroker, Duration::ZERO),
         "F6" => {
@@ -197,7 +211,7 @@ impl Fault {
         match self.act {
             Act::Kill(Service(name, _)) | Act::Freeze(Service(name, _)) | Act::Roll(name) => name == "notification",
             Act::Line(Service(name, _), server, _) => name == "notification" && server != Server::Broker,
-            Act::KillMongo | Act::FreezeMongo | Act::Mail(_) => true,
+            Act::KillMongo | Act::KillMongoAtSuccess | Act::FreezeMongo | Act::Mail(_) => true,
             _ => false,
         }
     }
@@ -222,6 +236,17 @@ mod tests {
         let texts = |seed| draw(seed, 60, None).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(texts(5), texts(5));
         assert_ne!(texts(5), texts(6));
+    }
+
+    #[test]
+    fn a_kind_that_is_asked_for_is_the_only_one() {
+        for kind in KINDS.into_iter().chain(SPECIAL_KINDS) {
+            let faults = draw(1, 5, Some(kind));
+            assert!(
+                faults.len() == 5 && faults.iter().all(|fault| fault.kind == kind),
+                "{kind}"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::check::Findings;
 use crate::load::Load;
-use crate::plan::{Act, Fault, KINDS};
+use crate::plan::{Act, Fault, KINDS, SPECIAL_KINDS};
 
 /// A fault that was injected, and from when to when.
 #[derive(Clone)]
@@ -23,21 +23,22 @@ impl Window {
     }
 }
 
-/// How long jobs took that a fault fell upon, from its end, or from their acceptance where that was later: p50, p99
-/// and the longest, in seconds.
-pub(crate) fn recovery(load: &Load, faults: &[Window]) -> [f64; 3] {
-    let mut waits: Vec<Duration> = load
-        .accepted()
-        .values()
-        .filter_map(|job| {
-            let (_, ended) = job.ended.as_ref()?;
-            let fell_upon = faults
-                .iter()
-                .filter(|window| window.began < *ended && window.ended > job.at);
-            let healed = fell_upon.map(|window| window.ended).max()?;
-            Some(ended.saturating_sub(healed.max(job.at)))
-        })
-        .collect();
+/// How long jobs took that a fault fell upon, from its end, or from their acceptance where that was later.
+pub(crate) fn recoveries(load: &Load, faults: &[Window]) -> Vec<Duration> {
+    let accepted = load.accepted();
+    let waits = accepted.values().filter_map(|job| {
+        let (_, ended) = job.ended.as_ref()?;
+        let fell_upon = faults
+            .iter()
+            .filter(|window| window.began < *ended && window.ended > job.at);
+        let healed = fell_upon.map(|window| window.ended).max()?;
+        Some(ended.saturating_sub(healed.max(job.at)))
+    });
+    waits.collect()
+}
+
+/// The median, p99 and the longest, in seconds.
+pub(crate) fn percentiles(mut waits: Vec<Duration>) -> [f64; 3] {
     waits.sort_unstable();
     let at = |share: usize| {
         let place = (waits.len() * share / 100).min(waits.len().saturating_sub(1));
@@ -54,9 +55,10 @@ pub(crate) fn row(seed: u64, load: &Load, faults: &[Window], findings: &Findings
     }
     let in_order = KINDS
         .iter()
+        .chain(&SPECIAL_KINDS)
         .filter_map(|kind| Some(format!("{kind} {}", by_kind.get(kind)?)));
     let kinds: Vec<String> = in_order.collect();
-    let [p50, p99, longest] = recovery(load, faults);
+    let [p50, p99, longest] = percentiles(recoveries(load, faults));
     format!(
         "| {seed} | {} | {}: {} | {} | {} | {} | {} of {} | {p50:.1} / {p99:.1} / {longest:.1} s |",
         findings.jobs,

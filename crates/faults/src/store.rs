@@ -1,10 +1,12 @@
 //! What the stores themselves hold: for orphans, which nobody outside can see.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Client, Database};
+use serde_json::Value;
 
 /// Both buckets.
 pub(crate) struct Stores {
@@ -32,6 +34,41 @@ impl Stores {
         client.shutdown().await;
         Ok(Self { videos, mp3s })
     }
+
+    /// Looks at the files below the directory of a local blob store.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn look_below(directory: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            videos: files_in(&directory.join("videos"))?,
+            mp3s: files_in(&directory.join("mp3s"))?,
+        })
+    }
+}
+
+/// What is in a directory of the local blob store: `ID`, `ID.json` beside it, and `ID.part` while it is written.
+fn files_in(directory: &Path) -> anyhow::Result<Files> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(directory)? {
+        names.insert(entry?.file_name().to_string_lossy().into_owned());
+    }
+    let mut files = Files {
+        whole: BTreeMap::new(),
+        spoilt: BTreeSet::new(),
+    };
+    for name in &names {
+        let (id, suffix) = name.split_once('.').unwrap_or((name, ""));
+        let whole = names.contains(id) && names.contains(&format!("{id}.json"));
+        if !whole || !matches!(suffix, "" | "json") {
+            files.spoilt.insert(id.to_owned());
+        } else if suffix == "json" {
+            let about: Value = serde_json::from_slice(&std::fs::read(directory.join(name))?)?;
+            let job = about["job"].as_str().unwrap_or_default();
+            files.whole.insert(id.to_owned(), job.to_owned());
+        }
+    }
+    Ok(files)
 }
 
 async fn files(bucket: &Database) -> anyhow::Result<Files> {

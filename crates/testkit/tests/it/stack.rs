@@ -1,8 +1,11 @@
 //! `make stack`: the four programs against real servers, used as its own printed lines say.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use testkit::media::sample;
 use testkit::until;
@@ -14,9 +17,14 @@ struct Stack {
 
 impl Stack {
     fn run(&self, command: &str) -> Output {
+        self.run_with(command, &[])
+    }
+
+    fn run_with(&self, command: &str, variables: &[(&str, &str)]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_stack"))
             .arg(command)
             .arg(self.directory.path())
+            .envs(variables.iter().copied())
             .output()
             .expect("the program can be started")
     }
@@ -26,6 +34,35 @@ impl Stack {
         let record: Value = serde_json::from_slice(&text).expect("the record is JSON");
         let pids = record["pids"].as_object().expect("pids by name");
         pids.values().filter_map(Value::as_u64).collect()
+    }
+
+    /// What the services were given and nobody else is to know: secrets by their names, and the passwords in URLs.
+    fn secrets(&self) -> BTreeSet<String> {
+        let environments = self.pids().into_iter().map(|pid| {
+            let text = std::fs::read(format!("/proc/{pid}/environ")).expect("the process runs");
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let mut secrets = BTreeSet::new();
+        for environment in environments {
+            for (name, value) in environment.split('\0').filter_map(|pair| pair.split_once('=')) {
+                if name.ends_with("_PASSWORD") || name.ends_with("_SECRET") {
+                    secrets.insert(value.to_owned());
+                }
+                let url = url::Url::parse(value).ok().filter(|_| name.ends_with("_URL"));
+                secrets.extend(url.and_then(|url| url.password().map(str::to_owned)));
+            }
+        }
+        secrets
+    }
+
+    /// Everything the four services wrote.
+    fn logs(&self) -> String {
+        ["auth", "gateway", "converter", "notification"]
+            .map(|service| {
+                let log = self.directory.path().join(format!("log/{service}.log"));
+                std::fs::read_to_string(log).expect("the service has a log")
+            })
+            .concat()
     }
 
     async fn first_mail(&self) -> String {
@@ -108,4 +145,45 @@ async fn the_printed_lines_lead_from_a_video_to_its_mp3_and_nothing_is_left_afte
         );
     }
     assert_eq!(stack.run("status").status.code(), Some(3));
+}
+
+/// Not even where an operator makes all of them talkative.
+#[tokio::test]
+async fn no_log_holds_a_password_a_token_or_a_secret() {
+    const WRONG: &str = "wrong-password-canary";
+    const FORGED: &str = "forged.token.canary";
+    let stack = Stack {
+        directory: tempfile::tempdir().unwrap(),
+    };
+    let up = stack.run_with("up", &[("RUST_LOG", "debug")]);
+    assert!(up.status.success(), "{}", text(&up));
+    let [login, upload, _] = curl_lines(&text(&up));
+    let (_, rest) = login.split_once("-u '").expect("the line names an account");
+    let (account, _) = rest.split_once('\'').expect("the account is in quotes");
+    let (email, password) = account.split_once(':').expect("an account has a password");
+
+    let desk = tempfile::tempdir().unwrap();
+    a_video_in(desk.path());
+    let wrong_login = login.replace(password, WRONG);
+    let script = format!("{wrong_login}\nTOKEN={FORGED}\n{upload}\n{login}\n{upload}\nprintf '\\n%s' \"$TOKEN\"");
+    let output = shell(desk.path(), &script);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let token = printed.lines().last().unwrap();
+    assert_eq!(token.split('.').count(), 3, "{}", text(&output));
+    stack.first_mail().await;
+
+    let mut secrets = stack.secrets();
+    assert!(
+        secrets.len() >= 3,
+        "a database, a broker and a key have one: {secrets:?}"
+    );
+    let basic = [format!("{email}:{password}"), format!("{email}:{WRONG}")].map(|account| STANDARD.encode(account));
+    secrets.extend([password, WRONG, token, FORGED].map(str::to_owned));
+    secrets.extend(basic);
+    let logs = stack.logs();
+    assert!(logs.contains("answered"), "the services say what they do");
+    for secret in secrets {
+        let line = logs.lines().find(|line| line.contains(&secret));
+        assert_eq!(line, None, "{secret}");
+    }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the engine through `mp3converter convert`, against the `ffmpeg` command in the same run.
 
-Usage: engine.py BINARY [SECTION...]      sections: speed latency copy bytes memory flat (default: all but flat, which takes minutes)
+Usage: engine.py BINARY [SECTION...]      sections: speed latency copy bytes memory flat (default: all, some of which take minutes)
 
 Pairs alternate, the median pair decides, and all pairs are printed: these figures are ratios, for machines are noisy. CPU time
 is user and system time of a process with all it waited for. Media is made once and kept in .cache/bench.
@@ -264,7 +264,7 @@ SECTIONS = {"speed": speed, "latency": latency, "copy": copy, "bytes": bytes_rea
 def main():
     binary, *chosen = sys.argv[1:]
     with tempfile.TemporaryDirectory(dir=os.environ.get("SCRATCH", "/var/tmp")) as scratch:
-        for name in chosen or [name for name in SECTIONS if name != "flat"]:
+        for name in chosen or SECTIONS:
             SECTIONS[name](pathlib.Path(binary).resolve(), pathlib.Path(scratch))
     if misses:
         sys.exit("missed: " + ", ".join(misses))

@@ -100,23 +100,22 @@ impl ConvertHandler {
 
     async fn convert(&self, job: &Job, mp3_fid: Fid, predecessor: Option<Fid>, context: &Context) -> Result<Mp3, Stop> {
         let begun = Instant::now();
-        // Whatever is left in the middle ends by itself: calls of the store run on, and the writer aborts.
-        let converted = context
-            .cancelled()
-            .run_until_cancelled(self.store(job, mp3_fid, predecessor, context))
-            .await;
-        let (writer, converted) = converted.unwrap_or(Err(Stop::Cancelled))?;
-        let blob = writer
-            .finish(Some(Head {
+        let stored = async {
+            let (writer, converted) = self.store(job, mp3_fid, predecessor, context).await?;
+            let head = Head {
                 at: converted.head_at,
                 bytes: converted.head.into(),
-            }))
-            .await?;
-        self.speed.converted(converted.duration, begun.elapsed());
+            };
+            Ok((writer.finish(Some(head)).await?, converted.duration))
+        };
+        // Whatever is left in the middle ends by itself: calls of the store run on, and the writer aborts.
+        let stored = context.cancelled().run_until_cancelled(stored).await;
+        let (blob, duration) = stored.unwrap_or(Err(Stop::Cancelled))?;
+        self.speed.converted(duration, begun.elapsed());
         Ok(Mp3 {
             fid: mp3_fid,
             size_bytes: Some(blob.len_bytes),
-            duration_ms: u64::try_from(converted.duration.as_millis()).ok(),
+            duration_ms: u64::try_from(duration.as_millis()).ok(),
         })
     }
 

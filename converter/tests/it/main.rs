@@ -21,6 +21,7 @@ use futures_util::TryStreamExt as _;
 use runtime::metrics::Metrics;
 use runtime::worker::{Ending, Handler as _};
 use runtime::{Announcer, Lifecycle};
+use store::Call;
 use testkit::{HANG, media, until};
 use tokio_util::sync::CancellationToken;
 
@@ -352,20 +353,22 @@ async fn an_mp3_that_changes_its_kind_on_the_way_is_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_given_back_even_while_the_store_hangs() {
-    let mut bench = Bench::new();
-    // Long enough for more than what may wait for the store, so that the conversion's thread waits too.
-    let path = bench.scratch.path().join("long.wav");
-    media::ffmpeg("-f lavfi -i sine=duration=600", &path);
-    let id = bench.upload(&path, Options::default()).await;
-    let begun = CancellationToken::new();
-    let mut store = store::Watched::over(bench.blobs);
-    store.hangs = Some(begun.clone());
-    bench.blobs = Arc::new(store);
-    bench.start(DeleteSource::Never);
-    begun.cancelled().await;
-    bench.life.shut_down(std::time::Duration::ZERO).await;
-    let job = bench.jobs.get(id).await.unwrap().unwrap();
-    assert_eq!(job.state, JobState::Queued);
+    for call in [Call::Read, Call::Write, Call::Finish] {
+        let mut bench = Bench::new();
+        // Long enough for more than what may wait for the store, so that the conversion's thread waits too.
+        let path = bench.scratch.path().join("long.wav");
+        media::ffmpeg("-f lavfi -i sine=duration=600", &path);
+        let id = bench.upload(&path, Options::default()).await;
+        let begun = CancellationToken::new();
+        let mut store = store::Watched::over(bench.blobs);
+        store.hangs = Some((call, begun.clone()));
+        bench.blobs = Arc::new(store);
+        bench.start(DeleteSource::Never);
+        begun.cancelled().await;
+        bench.life.shut_down(std::time::Duration::ZERO).await;
+        let job = bench.jobs.get(id).await.unwrap().unwrap();
+        assert_eq!(job.state, JobState::Queued, "{call:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

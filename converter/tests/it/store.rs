@@ -14,8 +14,16 @@ pub(crate) struct Watched {
     store: Arc<dyn BlobStore>,
     /// What was read of videos: the bytes that went out, one range for each call.
     pub(crate) read: Arc<Mutex<Vec<Range<u64>>>>,
-    /// Where set, no write ends; cancelled once one has begun.
-    pub(crate) hangs: Option<CancellationToken>,
+    /// Where set, no call of this kind ends; cancelled once one has begun.
+    pub(crate) hangs: Option<(Call, CancellationToken)>,
+}
+
+/// A call that can hang.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Read,
+    Write,
+    Finish,
 }
 
 impl Watched {
@@ -28,25 +36,36 @@ impl Watched {
     }
 }
 
-/// A file whose writes do not end.
+async fn hang(hangs: &Option<(Call, CancellationToken)>, call: Call) {
+    if let Some((_, begun)) = hangs.as_ref().filter(|(hangs, _)| *hangs == call) {
+        begun.cancel();
+        std::future::pending().await
+    }
+}
+
+/// A file whose end may hang, and then cannot be given up either.
 struct Hanging {
     writer: Box<dyn BlobWriter>,
-    begun: CancellationToken,
+    hangs: Option<(Call, CancellationToken)>,
 }
 
 #[async_trait]
 impl BlobWriter for Hanging {
-    async fn write(&mut self, _: Bytes) -> Result<(), PortError> {
-        self.begun.cancel();
-        std::future::pending().await
+    async fn write(&mut self, bytes: Bytes) -> Result<(), PortError> {
+        hang(&self.hangs, Call::Write).await;
+        self.writer.write(bytes).await
     }
 
     async fn finish(self: Box<Self>, head: Option<Head>) -> Result<Blob, PortError> {
+        hang(&self.hangs, Call::Finish).await;
         self.writer.finish(head).await
     }
 
     async fn abort(self: Box<Self>) {
-        std::future::pending().await
+        if self.hangs.is_some() {
+            std::future::pending().await
+        }
+        self.writer.abort().await;
     }
 }
 
@@ -54,13 +73,8 @@ impl BlobWriter for Hanging {
 impl BlobStore for Watched {
     async fn put(&self, bucket: Bucket, blob: NewBlob) -> Result<Box<dyn BlobWriter>, PortError> {
         let writer = self.store.put(bucket, blob).await?;
-        Ok(match &self.hangs {
-            None => writer,
-            Some(begun) => Box::new(Hanging {
-                writer,
-                begun: begun.clone(),
-            }),
-        })
+        let hangs = self.hangs.clone();
+        Ok(Box::new(Hanging { writer, hangs }))
     }
 
     async fn stat(&self, bucket: Bucket, id: Fid) -> Result<Option<Blob>, PortError> {
@@ -68,6 +82,7 @@ impl BlobStore for Watched {
     }
 
     async fn read(&self, bucket: Bucket, id: Fid, range: Range<u64>) -> Result<Option<BlobStream>, PortError> {
+        hang(&self.hangs, Call::Read).await;
         let number = {
             let mut read = self.read.lock().unwrap();
             read.push(range.start..range.start);

@@ -114,12 +114,14 @@ pub(crate) fn copy(
 ) -> Result<Converted, ConvertError> {
     let mut splitter = Splitter::default();
     let mut copying = Copying::begin(&found, &input.tag(settings.file_name.as_deref())?, settings, sink)?;
-    let mut discard = found.discard;
+    let mut discard = 0;
     while !copying.is_over() {
         let Some(packet) = input.next_packet()? else {
+            // What the MP3's own head tells of its end is not true of any earlier one.
+            discard = discard.max(found.discard);
             break;
         };
-        discard = trims(&packet).map_or(found.discard, |(_, end)| end.max(found.discard));
+        discard = trims(&packet).map_or(0, |(_, end)| end);
         splitter.push(packet.data().unwrap_or_default());
         while let Some(frame) = splitter.next_frame() {
             if copying.index > 0 || read_head(frame).is_none() {

@@ -280,13 +280,6 @@ mod tests {
     }
 
     #[test]
-    fn an_order_of_channels_without_a_rule_is_taken_for_the_usual_one() {
-        let left = mixed([frame_of(ChannelLayout::LOW_FREQUENCY, 48_000, 0.5)]);
-        assert_eq!(left.len(), 4800);
-        assert!(left[100] > 0.3);
-    }
-
-    #[test]
     fn what_is_no_sound_is_replaced() {
         for (value, expected) in [
             (f32::NAN, 0.0),

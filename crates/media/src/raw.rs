@@ -1,4 +1,4 @@
-//! What the safe wrappers of libav and LAME leave out. The only room with `unsafe`.
+//! What the safe wrappers of libav and LAME leave out. With the child's own system calls the only room with `unsafe`.
 #![expect(
     unsafe_code,
     reason = "ffmpeg-next opens no source without probing it, reads no index and cannot discard a stream; mp3lame-encoder \
@@ -161,6 +161,13 @@ pub(crate) fn channels(stream: &Stream<'_>) -> u32 {
     // SAFETY: the stream and its codec parameters live as long as their context, which `stream` borrows.
     let count = unsafe { (*(*stream.as_ptr()).codecpar).ch_layout.nb_channels };
     u32::try_from(count).unwrap_or(0)
+}
+
+/// Whether the form of a stream's samples is known, which takes a decoder.
+#[cfg(test)]
+pub(crate) fn knows_the_samples(stream: &ff::format::stream::Stream<'_>) -> bool {
+    // SAFETY: a stream has its parameters for as long as it lives.
+    unsafe { (*(*stream.as_ptr()).codecpar).format >= 0 }
 }
 
 /// The sample rate in Hz that the container or the probe found in an audio stream; 0 where neither knows.

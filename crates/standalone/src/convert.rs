@@ -27,7 +27,8 @@ pub struct ConvertCommand {
     /// The MP3; `-` is standard output.
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Variable bitrate, 0 (best) to 9 (smallest); the default is 2.
+    /// Variable bitrate, 0 (best) to 9 (smallest); the default is 2, but for sound that is MP3 already: it is copied as it is
+    /// where neither a bitrate, a quality, channels nor a rate is given.
     #[arg(long, value_name = "N", conflicts_with = "bitrate", value_parser = value_of(OptionName::Vbr))]
     vbr: Option<String>,
     /// Constant bitrate in kbit/s, 32 to 320.
@@ -51,7 +52,8 @@ pub struct ConvertCommand {
     /// Where to end, after --start, written alike.
     #[arg(long, value_name = "TIME", value_parser = value_of(OptionName::End))]
     end: Option<String>,
-    /// How many threads encode; the MP3 is the same with any number. The default is as many as there are processors.
+    /// How many threads encode, at most 16; the MP3 is the same with any number. The default is as many as there are
+    /// processors.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// Say on standard error, as one line of JSON, what was read, what came out, and how long the conversion took.

@@ -328,13 +328,20 @@ fn presentable(verdict: Verdict) -> Verdict {
     };
     let fits = match &verdict {
         Verdict::UnknownAudio { codec } => fits(codec, 32, b"_.-"),
-        // A number, a language and their punctuation for each track; too short a word to say anything in.
-        Verdict::NoSuchTrack { present } => {
-            fits(present, 1024, b" (),") && present.split([' ', '(', ')', ',']).all(|word| word.len() <= 4)
-        }
+        Verdict::NoSuchTrack { present } => present.len() <= 1024 && present.split(", ").all(is_track),
         _ => true,
     };
     if fits { verdict } else { Verdict::Damaged }
+}
+
+/// Whether it reads "N" or "N (LLL)".
+fn is_track(text: &str) -> bool {
+    let (number, language) = match text.split_once(' ') {
+        Some((number, rest)) => (number, rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'))),
+        None => (text, Some("und")),
+    };
+    let is_number = (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && language.is_some_and(|name| name.len() == 3 && name.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
 /// One read, however often it is interrupted.
@@ -387,6 +394,9 @@ mod tests {
         };
         assert_ne!(tracks("0 (deu), 1 (eng)"), Verdict::Damaged);
         assert_eq!(tracks("none, write to x@example.com"), Verdict::Damaged);
+        assert_ne!(tracks("0, 1 (eng), 12"), Verdict::Damaged);
         assert_eq!(tracks("none, your account is closed"), Verdict::Damaged);
+        assert_eq!(tracks("pay 9 BTC to 1abc, or all of it is gone"), Verdict::Damaged);
+        assert_eq!(tracks("0 (deu), pay (now)"), Verdict::Damaged);
     }
 }

@@ -94,7 +94,10 @@ impl Clock {
 pub(super) struct Allowance {
     child: Pid,
     threads: u64,
+    /// What it was granted so far.
     cpu_seconds: u64,
+    /// Where it ends even if it ignores the signal that tells it so.
+    cpu_most: u64,
 }
 
 /// Memory without a thread that encodes: the program's own, a container's index of ten hours, and decoders.
@@ -107,20 +110,25 @@ const OTHER_THREADS: u64 = 8;
 const CPU_STEP_SECONDS: u64 = 30;
 
 impl Allowance {
-    /// Gives the child the memory for a job on so many encoding threads.
+    /// Gives the child the memory for a job on so many encoding threads, which may take as long as `longest`.
     ///
     /// # Errors
     /// The child is gone, or the system does not let its parent do that.
-    pub(super) fn for_job(child: u32, threads: NonZeroUsize) -> io::Result<Self> {
+    pub(super) fn for_job(child: u32, threads: NonZeroUsize, longest: Duration) -> io::Result<Self> {
         let child = i32::try_from(child).ok().and_then(Pid::from_raw);
         let threads = threads.get() as u64;
-        let allowance = Self {
+        let mut allowance = Self {
             child: child.ok_or(io::ErrorKind::InvalidInput)?,
             threads,
             cpu_seconds: 0,
+            cpu_most: 0,
         };
+        let most = allowance.cpu_of(longest).saturating_add(CPU_STEP_SECONDS);
+        let own = getrlimit(Resource::Cpu).maximum;
+        allowance.cpu_most = own.map_or(most, |own| own.min(most));
         let data_bytes = THREAD_DATA_BYTES.saturating_mul(threads).saturating_add(DATA_BYTES);
-        allowance.set(Resource::Data, data_bytes)?;
+        // The child has this process's own upper limit, and only root could raise that.
+        allowance.set(Resource::Data, data_bytes, getrlimit(Resource::Data).maximum)?;
         Ok(allowance)
     }
 
@@ -129,14 +137,19 @@ impl Allowance {
     /// # Errors
     /// As with [`for_job`](Self::for_job).
     pub(super) fn work(&mut self, work: Duration) -> io::Result<()> {
-        // One thread decodes beside those that encode.
-        let seconds = work.as_secs().saturating_mul(self.threads.saturating_add(1));
+        let seconds = self.cpu_of(work);
         if seconds < self.cpu_seconds.saturating_add(CPU_STEP_SECONDS) {
             return Ok(());
         }
-        self.set(Resource::Cpu, seconds)?;
+        self.set(Resource::Cpu, seconds, Some(self.cpu_most))?;
         self.cpu_seconds = seconds;
         Ok(())
+    }
+
+    /// The processor time, in seconds, that so much time of work can take.
+    fn cpu_of(&self, work: Duration) -> u64 {
+        // One thread decodes beside those that encode.
+        work.as_secs().saturating_mul(self.threads.saturating_add(1))
     }
 
     /// Whether it has no more threads than a conversion needs, as far as the system tells.
@@ -146,9 +159,7 @@ impl Allowance {
         tasks.map_or(true, |tasks| tasks.count() as u64 <= most)
     }
 
-    fn set(&self, resource: Resource, most: u64) -> io::Result<()> {
-        // The child has this process's own upper limit, and only root could raise that.
-        let maximum = getrlimit(resource).maximum;
+    fn set(&self, resource: Resource, most: u64, maximum: Option<u64>) -> io::Result<()> {
         let current = Some(maximum.map_or(most, |maximum| maximum.min(most)));
         prlimit(Some(self.child), resource, Rlimit { current, maximum })?;
         Ok(())

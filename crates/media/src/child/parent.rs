@@ -160,7 +160,7 @@ impl Child {
         }
         let threads = settings.threads.or_else(|| available_parallelism().ok());
         let threads = threads.unwrap_or(NonZeroUsize::MIN).min(MOST_THREADS);
-        let allowance = Allowance::for_job(self.process.id(), threads)
+        let allowance = Allowance::for_job(self.process.id(), threads, settings.limits.time)
             .map_err(|error| ConvertError::internal("limiting the child", error))?;
         let conversation = Conversation::new(&self.socket, source, sink, settings, allowance, progress);
         let conversation = conversation.map_err(ConvertError::Read)?;

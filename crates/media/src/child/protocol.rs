@@ -193,9 +193,9 @@ pub(super) enum End {
     Crashed(String),
 }
 
-/// A text of bounded length.
+/// A text of bounded length that moves no terminal and begins no line of a log.
 pub(super) fn text(text: impl ToString) -> String {
-    let mut text = text.to_string();
+    let mut text = text.to_string().replace(char::is_control, " ");
     text.truncate(text.floor_char_boundary(TEXT_BYTES));
     text
 }

@@ -19,6 +19,8 @@ use super::{filter, system};
 const FILES: u64 = 8;
 /// Of the first thread, which does not count as data.
 const STACK_BYTES: u64 = 8 << 20;
+/// Addresses, used or not: their tables are memory that no other limit counts. The allocator reserves 64 MiB a thread.
+const ADDRESS_BYTES: u64 = 16 << 30;
 /// The memory of a child that has no job yet.
 const IDLE_DATA_BYTES: u64 = 128 * 1024 * 1024;
 
@@ -77,6 +79,7 @@ pub fn lock_down() -> io::Result<LockedDown> {
     bound(Resource::Fsize, 0)?;
     bound(Resource::Nofile, FILES)?;
     bound(Resource::Memlock, 0)?;
+    bound(Resource::As, ADDRESS_BYTES)?;
     lower(Resource::Data, IDLE_DATA_BYTES)?;
     lower(Resource::Stack, STACK_BYTES)?;
     set_no_new_privs(true)?;

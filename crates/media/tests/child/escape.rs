@@ -55,7 +55,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     }),
     ("use a file that was left open", |targets| {
         let mut byte = 0_u8;
-        let count = unsafe { libc::pread(targets.leaked, (&raw mut byte).cast(), 1, 0) };
+        let count = unsafe { libc::read(targets.leaked, (&raw mut byte).cast(), 1) };
         if count == 1 {
             Ok(())
         } else {
@@ -169,20 +169,24 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         done(unsafe { libc::prlimit(targets.parent, libc::RLIMIT_CORE, ptr::null(), &raw mut limit) })
     }),
     ("make memory executable at once", |_| {
-        map(libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE).map(drop)
+        map(4096, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE).map(drop)
     }),
     ("take shared memory, which no bound counts", |_| {
-        map(libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED).map(drop)
+        map(4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED).map(drop)
+    }),
+    ("take addresses without end, whose tables no bound counts", |_| {
+        map(1 << 36, libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_NORESERVE).map(drop)
     }),
     ("take a growing stack, which no bound counts", |_| {
         map(
+            4096,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_GROWSDOWN,
         )
         .map(drop)
     }),
     ("make memory executable later", |_| {
-        let page = map(libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE)?;
+        let page = map(4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE)?;
         done(unsafe { libc::mprotect(page, 4096, libc::PROT_READ | libc::PROT_EXEC) })
     }),
     ("leave its namespaces", |_| {
@@ -327,9 +331,9 @@ fn new_process(number: libc::c_long, [a, b, c, d, e]: [u64; 5]) -> io::Result<()
     }
 }
 
-fn map(protection: libc::c_int, kind: libc::c_int) -> io::Result<*mut libc::c_void> {
+fn map(length: usize, protection: libc::c_int, kind: libc::c_int) -> io::Result<*mut libc::c_void> {
     let flags = kind | libc::MAP_ANONYMOUS;
-    let page = unsafe { libc::mmap(ptr::null_mut(), 4096, protection, flags, -1, 0) };
+    let page = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, -1, 0) };
     if page == libc::MAP_FAILED {
         Err(io::Error::last_os_error())
     } else {

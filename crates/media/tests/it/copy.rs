@@ -191,6 +191,76 @@ fn whatever_is_asked_of_the_sound_has_it_encoded() {
     }
 }
 
+/// An AVI without a picture whose sound is these frames of 44.1 kHz in stereo, each in a chunk of its own.
+fn avi_of(frames: &[&[u8]]) -> Vec<u8> {
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+    let chunk = |name: &[u8; 4], bytes: &[u8]| {
+        let padding = &[0][..bytes.len() % 2];
+        [&name[..], &words(&[length(bytes)]), bytes, padding].concat()
+    };
+    let count = u32::try_from(frames.len()).unwrap();
+    let main_header = words(&[26_122, 0, 0, 0, count, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    let stream_header = [
+        &b"auds"[..],
+        &words(&[0, 0, 0, 0, 1152, 44_100, 0, count, 0, 0, 0, 0, 0]),
+    ]
+    .concat();
+    // WAVEFORMATEX of MP3, and its MPEGLAYER3WAVEFORMAT.
+    let format = words(&[
+        0x0002_0055,
+        44_100,
+        16_000,
+        1152,
+        0x0001_000c,
+        0x0002_0000,
+        0x01a1_0000,
+        0x0000_0001,
+    ]);
+    let stream = [
+        &b"strl"[..],
+        &chunk(b"strh", &stream_header),
+        &chunk(b"strf", &format[..30]),
+    ]
+    .concat();
+    let header = [&b"hdrl"[..], &chunk(b"avih", &main_header), &chunk(b"LIST", &stream)].concat();
+    let data: Vec<_> = frames.iter().map(|frame| chunk(b"00wb", frame)).collect();
+    let body = [
+        &b"AVI "[..],
+        &chunk(b"LIST", &header),
+        &chunk(b"LIST", &[&b"movi"[..], &data.concat()].concat()),
+    ];
+    chunk(b"RIFF", &body.concat())
+}
+
+/// The padding that LAME's head tells of belongs to the end of the whole.
+#[test]
+fn a_part_of_an_mp3_with_its_own_head_is_as_long_as_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    // Of each length the last frame is filled up otherwise.
+    for samples in [88_200, 88_500, 88_800, 89_100] {
+        let path = folder.path().join(format!("{samples}.mp3"));
+        let sound = format!("-f lavfi -i aevalsrc={SOUND}:s=44100 -af atrim=end_sample={samples} -id3v2_version 0");
+        testkit::media::ffmpeg(&format!("{sound} -c:a libmp3lame -b:a 128k"), &path);
+        let mp3 = fs::read(&path).unwrap();
+        let avi = avi_of(&frames(&mp3));
+        let settings = settings_for(Path::new("head.avi"));
+        let whole = convert_bytes(avi.clone(), &settings).unwrap();
+        assert_eq!(whole.converted.samples, samples, "the head is understood");
+        for end_ms in (1_020..1_050).step_by(3) {
+            let part = Settings {
+                start: Some(Duration::from_millis(1_010)),
+                end: Some(Duration::from_millis(end_ms)),
+                ..settings.clone()
+            };
+            let part = convert_bytes(avi.clone(), &part).unwrap();
+            let at = |ms: u64| (ms * 44_100 + 500) / 1000;
+            let expected = at(end_ms) - at(1_010);
+            assert_eq!(part.converted.samples, expected, "{samples} samples, to {end_ms} ms");
+        }
+    }
+}
+
 #[test]
 fn junk_between_frames_is_left_out() {
     let folder = tempfile::tempdir().unwrap();

@@ -200,6 +200,34 @@ fn no_byte_of_any_file_is_read_twice() {
     }
 }
 
+/// Far more than is kept of what was read at the start.
+#[test]
+fn no_byte_of_a_large_file_is_read_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made.mkv");
+    let picture = "-f lavfi -i testsrc2=size=1280x720:rate=25:duration=10,noise=alls=60:allf=t";
+    let sound = "-f lavfi -i sine=duration=10";
+    ffmpeg(
+        &format!("{picture} {sound} -c:v mpeg2video -b:v 25M -minrate 25M -maxrate 25M -bufsize 25M -c:a mp2"),
+        &made,
+    );
+    for extension in ["mkv", "ts", "mpg", "avi", "nut", "asf", "mov"] {
+        let path = folder.path().join(format!("copy.{extension}"));
+        ffmpeg(&format!("-i {} -c copy", made.display()), &path);
+        assert!(fs::metadata(&path).unwrap().len() > 20 << 20, "{extension}");
+        assert!(Reading::of(&path).most_often() <= 1, "{extension}");
+    }
+    for arguments in ["-c:a pcm_s16le -f wav", "-c:a flac -f flac", "-c:a flac -f ogg"] {
+        let path = folder.path().join("sound");
+        ffmpeg(
+            &format!("-f lavfi -i anoisesrc=r=48000:duration=240 {arguments}"),
+            &path,
+        );
+        assert!(fs::metadata(&path).unwrap().len() > 9 << 20, "{arguments}");
+        assert!(Reading::of(&path).most_often() <= 1, "{arguments}");
+    }
+}
+
 #[test]
 fn a_source_of_ranges_gives_the_same_mp3() {
     for sample in samples() {

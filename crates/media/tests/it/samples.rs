@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use media::{ConvertError, Settings, Source};
 
-use crate::support::{convert, convert_file, decode, ffmpegs_own, settings_for};
+use crate::support::{convert, convert_bytes, convert_file, decode, ffmpegs_own, settings_for};
 
 /// How far our playing time may be from that of the `ffmpeg` command's MP3.
 const TOLERANCE_SECONDS: f64 = 0.05;
@@ -215,4 +215,24 @@ fn a_file_whose_rate_and_channels_change_midway_keeps_its_length() {
     bytes.extend(fs::read(second).unwrap());
     fs::write(&joined, bytes).unwrap();
     assert_converts_like_ffmpeg(&joined);
+}
+
+/// libav has no rule for mixing such an order of channels, and it is taken for the usual one of as many.
+#[test]
+fn sound_in_a_channel_for_low_frequencies_alone_is_heard() {
+    const LOW_FREQUENCIES: u32 = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("low.wav");
+    testkit::media::ffmpeg(
+        "-f lavfi -i sine=frequency=100:sample_rate=48000:duration=2 -af volume=4 -c:a pcm_s24le",
+        &path,
+    );
+    let mut wav = fs::read(&path).unwrap();
+    // WAVE_FORMAT_EXTENSIBLE: the mask of the speakers stands before the format's own number.
+    let format = wav.windows(4).position(|name| name == b"fmt ").unwrap() + 8;
+    assert_eq!(wav[format..format + 2], [0xfe, 0xff]);
+    wav[format + 20..format + 24].copy_from_slice(&LOW_FREQUENCIES.to_le_bytes());
+    let mp3 = convert_bytes(wav, &settings_for(&path)).unwrap();
+    let loudest = decode(&mp3.bytes).samples.into_iter().fold(0.0, f32::max);
+    assert!(loudest > 0.3, "{loudest}");
 }

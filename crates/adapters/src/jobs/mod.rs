@@ -5,6 +5,11 @@
 //! (the gateway, while bytes arrive), `convert` and `tell` (a worker's claim of that step). A step that is still to
 //! be run has a `due_at`; a step with neither is finished or not yet begun, and is in no index. A mail is owed as
 //! long as `tell` is due; an announcement as long as `announcement` is set.
+//!
+//! The clock may be set, and a server that takes over may have a slower one. Forward, leases end early, and what the
+//! fence cannot save is the work done twice. Back, every time in the records lies ahead. So what is due at once is due
+//! since 1970, and what lies further ahead than it can is from before the clock was set back and counts as past: a
+//! lease that ends later than two leases from now, a retry later than [`LONGEST_DELAY`].
 
 pub mod mongodb;
 pub mod sqlite;
@@ -26,7 +31,9 @@ pub const ANNOUNCE_LEASE: Duration = Duration::from_secs(30);
 /// How long after its last word a notification is taken to be at work.
 const IN_CHARGE: Duration = Duration::from_secs(20);
 /// The longest wait a retry can ask for; longer ones are cut.
-const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+pub const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest time a query speaks of.
+const LONGEST_TIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The job store behind `url`. Its server need not be up. Must be called within a tokio runtime.
 ///
@@ -93,8 +100,18 @@ fn check_settlement(step: Step, settlement: &Settlement) -> Result<(), PortError
 
 /// Whole milliseconds, rounded up, so that nothing is due too early.
 fn milliseconds(duration: Duration) -> i64 {
-    let rounded = duration.min(LONGEST_DELAY).as_nanos().div_ceil(1_000_000);
+    let rounded = duration.min(LONGEST_TIME).as_nanos().div_ceil(1_000_000);
     i64::try_from(rounded).unwrap_or(i64::MAX)
+}
+
+/// How long a retry waits, in milliseconds.
+fn delay_ms(delay: Duration) -> i64 {
+    milliseconds(delay.min(LONGEST_DELAY))
+}
+
+/// How far ahead, in milliseconds, a lease may end.
+fn furthest_lease_ms() -> i64 {
+    milliseconds(2 * LEASE)
 }
 
 /// Progress as records hold it, 0 to 1; None for what is no number.
@@ -119,10 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn delays_are_rounded_up_and_bounded() {
+    fn times_are_rounded_up_and_bounded() {
         assert_eq!(milliseconds(Duration::from_micros(1)), 1);
         assert_eq!(milliseconds(Duration::from_secs(2)), 2_000);
-        assert_eq!(milliseconds(Duration::MAX), milliseconds(LONGEST_DELAY));
+        assert_eq!(milliseconds(Duration::MAX), milliseconds(LONGEST_TIME));
+        assert_eq!(delay_ms(Duration::MAX), 86_400_000);
     }
 
     #[test]

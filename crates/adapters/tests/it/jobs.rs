@@ -3,8 +3,9 @@
 mod mongodb;
 mod sqlite;
 
-/// SQL and BSON: what [`testkit::conformance::jobs::Ageing`] moves into the past, in each step's own fields.
-const TIMES: [&str; 7] = [
+/// SQL and BSON: what [`testkit::conformance::jobs::Ageing`] moves, in each step's own fields.
+const TIMES: [&str; 8] = [
+    "created_at",
     "finished_at",
     "upload_lease_until",
     "announcement_owed_at",

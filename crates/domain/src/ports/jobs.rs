@@ -77,7 +77,8 @@ pub enum Settlement {
     /// `Tell`: the whole mail went out, and nobody knows whether it arrived. Due again at once, no failure counted; every
     /// later claim of this mail is `in_doubt`. Ends a row of lapses.
     InDoubt,
-    /// Our own trouble: due again after this time, `failures` one higher. Ends a row of lapses.
+    /// Our own trouble: due again after this time, a day at most (longer ones are cut), `failures` one higher. Ends a row
+    /// of lapses.
     Retry(Duration),
     /// Given back undone, due at once, no failure counted: the worker shuts down. Ends a row of lapses. (`attempts` of
     /// the record still counts that a conversion was begun.)
@@ -149,7 +150,9 @@ pub struct Backlog {
 
 /// The job records: SQLite or MongoDB.
 ///
-/// Every time is the store's own clock, so workers with wrong clocks cannot steal or lose a lease. Every change of
+/// Every time is the store's own clock, so workers with wrong clocks cannot steal or lose a lease. When that clock is set
+/// back, or a server with a slower one takes over, a lease lasts a minute at most, what was due at once stays so, and a
+/// retry waits a day at most. Every change of
 /// state is one atomic compare-and-set. Leases last 30 seconds from the claim or the last renewal; a lease that has
 /// ended still holds until somebody else claims the job.
 ///

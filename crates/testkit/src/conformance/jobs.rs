@@ -30,8 +30,11 @@ pub const BEYOND_A_LEASE: Duration = Duration::from_secs(31);
 /// Makes time pass for the records of one store.
 #[async_trait]
 pub trait Ageing: Send + Sync {
-    /// Moves every lease, due time, debt and end of every record into the past by this much.
+    /// Moves every beginning, lease, due time, debt and end of every record into the past by this much.
     async fn age(&self, by: Duration) -> anyhow::Result<()>;
+
+    /// Moves every time of every record that is not 1970 into the future by this much, as a clock does that is set back.
+    async fn set_clock_back(&self, by: Duration) -> anyhow::Result<()>;
 }
 
 /// An empty store to try a behaviour on.
@@ -229,6 +232,7 @@ macro_rules! job_store_suite {
             claims::a_renewed_claim_is_held_for_another_lease;
             claims::a_lapsed_claim_that_nobody_took_over_still_holds;
             claims::progress_is_recorded_as_a_share;
+            claims::a_clock_that_is_set_back_holds_nothing_up;
             claims::what_waits_to_be_claimed_is_counted_and_its_oldest_has_an_age;
             settlements::a_conversion_ends_as_done;
             settlements::a_verdict_ends_the_job_with_its_reason;

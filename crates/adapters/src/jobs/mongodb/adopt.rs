@@ -8,7 +8,7 @@ use mongodb::options::ReturnDocument;
 use super::super::{ANNOUNCE_LEASE, LET_GO, milliseconds};
 use super::record::{Record, object_id};
 use super::steps::owe_mail;
-use super::{ABSENT, Jobs, set, uploads};
+use super::{ABSENT, AT_ONCE, Jobs, now_plus, set, uploads};
 use crate::mongo::is_duplicate_key;
 
 /// How often the record may change between being read and being written.
@@ -49,7 +49,7 @@ async fn add(jobs: &Jobs, message: &JobMessage) -> Result<Option<Record>, Error>
 }
 
 fn due_and_unclaimed() -> Document {
-    doc! { "due_at": "$$NOW", "fence": 0_i64, "failures": 0, "lapses": 0 }
+    doc! { "due_at": AT_ONCE, "fence": 0_i64, "failures": 0, "lapses": 0 }
 }
 
 /// Makes an existing record agree; None when it changed in the meantime.
@@ -130,12 +130,13 @@ pub(super) const fn names(announcement: Announcement) -> (&'static str, &'static
 
 pub(super) async fn claim_announcement(jobs: Jobs, announcement: Announcement) -> Result<Option<Job>, Error> {
     let (announcement, state) = names(announcement);
-    let lease_end = doc! { "$subtract": ["$$NOW", milliseconds(ANNOUNCE_LEASE)] };
-    let owed = doc! {
-        "announcement": announcement,
-        "state": state,
-        "$expr": { "$lte": ["$announcement_owed_at", lease_end] },
-    };
+    let lease_ms = milliseconds(ANNOUNCE_LEASE);
+    let owed_where = |moment: Document| doc! { "announcement": announcement, "state": state, "$expr": moment };
+    let owed = doc! { "$or": [
+        owed_where(doc! { "$lte": ["$announcement_owed_at", now_plus(-lease_ms)] }),
+        // From before the clock was set back.
+        owed_where(doc! { "$gt": ["$announcement_owed_at", now_plus(lease_ms)] }),
+    ] };
     // Not a change of the job: `updated_at` stays.
     let leased = vec![doc! { "$set": { "announcement_owed_at": "$$NOW" } }];
     let claimed = jobs

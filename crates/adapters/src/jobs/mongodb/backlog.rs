@@ -13,7 +13,8 @@ pub(super) async fn backlog(jobs: Jobs, step: Step) -> Result<Backlog, Error> {
     let pipeline = [
         doc! { "$match": steps::claimable(step) },
         doc! { "$group": { "_id": null, "due": { "$sum": 1_i64 }, "oldest": { "$min": "$created_at" } } },
-        doc! { "$project": { "due": 1, "age_ms": { "$subtract": ["$$NOW", "$oldest"] } } },
+        // A clock that was set back makes the oldest job as old as none.
+        doc! { "$project": { "due": 1, "age_ms": { "$max": [0_i64, { "$subtract": ["$$NOW", "$oldest"] }] } } },
     ];
     let found = jobs.aggregate(pipeline).await?.try_next().await?;
     Ok(found.map_or_else(Backlog::default, |found| {

@@ -27,6 +27,7 @@ use mongodb::error::Error;
 use mongodb::{Client, Collection};
 use tokio::sync::OnceCell;
 
+use super::furthest_lease_ms;
 use crate::mongo::{DEADLINE, complete_all, port_error};
 use record::Record;
 
@@ -70,21 +71,41 @@ impl MongoJobStore {
     }
 }
 
-/// The jobs that have the field `moment`, and for which it and `other`, where they have that, have come.
-fn come(moment: &str, other: Option<&str>) -> Document {
-    let conditions: Vec<Bson> = [Some(moment), other]
-        .into_iter()
-        .flatten()
-        .map(|field| doc! { "$lte": [format!("${field}"), "$$NOW"] }.into())
-        .collect();
-    doc! {
-        // Always true. Without a condition on its first key the server takes an index for its order only, and fetches
-        // each document in it to look at the moments.
-        "created_at": { "$gte": DateTime::from_millis(0) },
-        moment: { "$exists": true },
-        "$expr": { "$and": conditions },
-    }
+/// The jobs that have the field `moment`, and for which it has come, or lies further ahead than it can; and that no
+/// living worker holds by the field `lease`.
+fn come(moment: &str, furthest_ms: i64, lease: Option<&str>) -> Document {
+    let free = lease.map(|lease| past_or_beyond(lease, furthest_lease_ms()));
+    let jobs_where = |moment_is: Document| {
+        let conditions: Vec<Document> = [Some(moment_is), free.clone()].into_iter().flatten().collect();
+        doc! {
+            // Always true. Without a condition on its first key the server takes an index for its order only, and
+            // fetches each document in it to look at the moments.
+            "created_at": { "$gte": DateTime::from_millis(0) },
+            moment: { "$exists": true },
+            "$expr": { "$and": conditions },
+        }
+    };
+    // As two searches of an index: as one condition the server would fetch each document to judge it. The leases, of
+    // which there are no more than workers, may be.
+    let [past, beyond] = either(moment, furthest_ms);
+    doc! { "$or": [jobs_where(past), jobs_where(beyond)] }
 }
+
+/// A moment that is past, or so far ahead that it is from before the clock was set back. One that is absent is past.
+fn past_or_beyond(moment: &str, furthest_ms: i64) -> Document {
+    doc! { "$or": either(moment, furthest_ms).to_vec() }
+}
+
+fn either(moment: &str, furthest_ms: i64) -> [Document; 2] {
+    let moment = format!("${moment}");
+    [
+        doc! { "$lte": [&moment, "$$NOW"] },
+        doc! { "$gt": [&moment, now_plus(furthest_ms)] },
+    ]
+}
+
+/// Since when that is due which is due at once: no clock can be set back that far.
+const AT_ONCE: DateTime = DateTime::from_millis(0);
 
 /// The server's present, and this much more.
 fn now_plus(milliseconds: i64) -> Bson {

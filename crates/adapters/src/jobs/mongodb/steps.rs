@@ -7,9 +7,9 @@ use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to
 use mongodb::error::Error;
 use mongodb::options::ReturnDocument;
 
-use super::super::{LEASE, milliseconds, settlement_name, step_name};
+use super::super::{LEASE, LONGEST_DELAY, delay_ms, milliseconds, settlement_name, step_name};
 use super::record::{Record, fid, object_id, signed};
-use super::{ABSENT, Jobs, come, literal, now_plus, set};
+use super::{ABSENT, AT_ONCE, Jobs, come, literal, now_plus, set};
 
 /// How many attempts a record names; a document has a largest size. Each claim deletes what the attempt before it left, so
 /// older ones have no remains but what nobody could delete a hundred times.
@@ -61,7 +61,7 @@ fn field(step: Step, name: &str) -> String {
 /// Fields that owe the owner a mail about the state they stand beside. Whoever is sending an older one loses.
 pub(super) fn owe_mail() -> Document {
     doc! {
-        "tell.due_at": "$$NOW",
+        "tell.due_at": AT_ONCE,
         "tell.lease_until": ABSENT,
         "tell.fence": { "$add": ["$tell.fence", 1] },
         "tell.failures": 0,
@@ -107,7 +107,8 @@ pub(super) async fn claim(jobs: Jobs, step: Step, id: JobId) -> Result<Option<Cl
 
 /// The jobs whose step may run now.
 pub(super) fn claimable(step: Step) -> Document {
-    come(&field(step, "due_at"), Some(&field(step, "lease_until")))
+    let (due_at, lease_until) = (field(step, "due_at"), field(step, "lease_until"));
+    come(&due_at, milliseconds(LONGEST_DELAY), Some(&lease_until))
 }
 
 async fn try_claim(jobs: &Jobs, step: Step, claimable: Document) -> Result<Option<Document>, Error> {
@@ -238,7 +239,7 @@ fn end(hold: &Hold, settlement: Settlement) -> Result<Document, Error> {
         Settlement::Told => doc! { "tell.due_at": ABSENT },
         Settlement::Retry(delay) => {
             let mut fields = requeued;
-            fields.insert(hold.field("due_at"), now_plus(milliseconds(delay)));
+            fields.insert(hold.field("due_at"), now_plus(delay_ms(delay)));
             fields.insert(hold.field("failures"), hold.failures.saturating_add(1));
             fields.insert(hold.field("lapses"), 0);
             fields

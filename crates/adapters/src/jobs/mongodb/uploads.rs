@@ -8,9 +8,9 @@ use mongodb::error::Error;
 use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use super::super::{LEASE, milliseconds};
+use super::super::{LEASE, furthest_lease_ms, milliseconds};
 use super::record::{Record, fid, object_id, signed};
-use super::{ABSENT, Jobs, come, literal, now_plus, set};
+use super::{ABSENT, AT_ONCE, Jobs, come, literal, now_plus, set};
 
 pub(super) async fn create(jobs: Jobs, job: NewJob) -> Result<(), Error> {
     let mut fields = doc! {
@@ -73,7 +73,7 @@ pub(super) async fn commit(jobs: Jobs, id: JobId, uploaded: Uploaded) -> Result<
         "options": literal(serialize_to_bson(&uploaded.options)?),
         "uploaded_at": "$$NOW",
         "upload_lease_until": ABSENT,
-        "convert.due_at": "$$NOW",
+        "convert.due_at": AT_ONCE,
         "announcement": "video",
         "announcement_owed_at": "$$NOW",
     };
@@ -123,7 +123,7 @@ pub(super) async fn lapsed(jobs: Jobs, limit: u32) -> Result<Vec<JobId>, Error> 
     }
     let found = jobs
         .clone_with_type::<Named>()
-        .find(come("upload_lease_until", None))
+        .find(come("upload_lease_until", furthest_lease_ms(), None))
         .projection(doc! { "_id": 1 })
         .sort(doc! { "created_at": 1, "_id": 1 })
         .limit(i64::from(limit))

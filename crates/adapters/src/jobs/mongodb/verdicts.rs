@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::super::{IN_CHARGE, LET_GO, milliseconds};
 use super::record::{fid, object_id};
-use super::{ABSENT, Jobs, literal, now_plus, set};
+use super::{ABSENT, AT_ONCE, Jobs, literal, now_plus, set};
 
 /// How many ids one query asks for.
 const BATCH: usize = 1_000;
@@ -50,7 +50,7 @@ pub(super) async fn replay(jobs: Jobs, id: JobId) -> Result<bool, Error> {
         "finished_at": ABSENT,
         "announcement": "video",
         "announcement_owed_at": "$$NOW",
-        "convert.due_at": "$$NOW",
+        "convert.due_at": AT_ONCE,
         "convert.failures": 0,
         "convert.lapses": 0,
         "tell.due_at": ABSENT,

@@ -10,7 +10,7 @@ use super::{adopt, steps};
 pub(super) async fn backlog(readers: &SqlitePool, step: Step) -> sqlx::Result<Backlog> {
     let sql = format!(
         "SELECT count(*), (SELECT now_ms FROM clock) - min(created_at) FROM jobs WHERE id IN ({})",
-        steps::CLAIMABLE
+        steps::claimable()
     );
     let (due, age_ms): (i64, Option<i64>) = sqlx::query_as(steps::for_step(step, &sql)).fetch_one(readers).await?;
     Ok(Backlog {

@@ -6,8 +6,7 @@
 //! survives a power cut: 230 to 570 commits a second on a virtual disk, against 12,000 that a power cut may take back.
 //! A job needs about ten.
 //!
-//! Times are this machine's clock, which may be set. Forward, leases end early, and what the fence cannot save is the work
-//! done twice. Back, a lease lasts at most a minute, what was due at once stays so, and only a retry waits longer.
+//! Times are this machine's clock.
 
 mod adopt;
 mod backlog;

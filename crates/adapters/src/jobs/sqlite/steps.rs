@@ -7,7 +7,7 @@ use domain::{Claim, Fid, JobId, Mp3, Reason, Settlement, Step, VerdictKind, Work
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::super::{LEASE, milliseconds, settlement_name, step_name};
+use super::super::{LEASE, LONGEST_DELAY, delay_ms, furthest_lease_ms, milliseconds, settlement_name, step_name};
 use super::record;
 
 /// Assignments that owe the owner a mail about the state they stand beside. Whoever is sending an older one loses.
@@ -86,7 +86,7 @@ async fn try_claim(writer: &SqlitePool, step: Step, which: Which<'_>) -> sqlx::R
              updated_at = now_ms
          FROM clock WHERE id = ({}{condition} ORDER BY created_at, id LIMIT 1)
          RETURNING *",
-        CLAIMABLE
+        claimable()
     );
     let attempt = Fid::new();
     let mut transaction = super::begin(writer).await?;
@@ -118,12 +118,21 @@ async fn try_claim(writer: &SqlitePool, step: Step, which: Which<'_>) -> sqlx::R
     Ok(Claimed::Held(Box::new(claim)))
 }
 
-/// The jobs whose step may run now. Reads only the index of those that have work left. A lease that ends later than any
-/// can, two of them from now, is from before the clock was set back.
-pub(super) const CLAIMABLE: &str = "SELECT id FROM jobs WHERE {step}_due_at IS NOT NULL
-     AND {step}_due_at <= (SELECT now_ms FROM clock)
-     AND ({step}_lease_until IS NULL
-         OR {step}_lease_until NOT BETWEEN (SELECT now_ms + 1 FROM clock) AND (SELECT now_ms + 60000 FROM clock))";
+/// The jobs whose step may run now: the query, of which `{step}` is still to be named. Reads only the index of those
+/// that have work left.
+pub(super) fn claimable() -> String {
+    format!(
+        "SELECT id FROM jobs WHERE {{step}}_due_at IS NOT NULL AND {}
+         AND ({{step}}_lease_until IS NULL OR {})",
+        past_or_beyond("{step}_due_at", milliseconds(LONGEST_DELAY)),
+        past_or_beyond("{step}_lease_until", furthest_lease_ms()),
+    )
+}
+
+/// A moment that is past, or so far ahead that it is from before the clock was set back.
+pub(super) fn past_or_beyond(moment: &str, furthest_ms: i64) -> String {
+    format!("{moment} NOT BETWEEN (SELECT now_ms + 1 FROM clock) AND (SELECT now_ms + {furthest_ms} FROM clock)")
+}
 
 fn read_claim(step: Step, row: &SqliteRow) -> sqlx::Result<Claim> {
     let job = record::job(row)?;
@@ -254,7 +263,7 @@ impl<'a> End<'a> {
                 effect: format!(
                     "{requeued}{{step}}_due_at = now_ms + ?10, {{step}}_failures = ?11 + 1, {{step}}_lapses = 0"
                 ),
-                delay_ms: milliseconds(*delay),
+                delay_ms: delay_ms(*delay),
                 ..Self::default()
             },
             Settlement::InDoubt => Self {
@@ -296,7 +305,7 @@ mod tests {
             .await
             .unwrap();
         for (step, index) in [(Step::Convert, "jobs_to_convert"), (Step::Tell, "jobs_to_tell")] {
-            let sql = format!("EXPLAIN QUERY PLAN {CLAIMABLE} ORDER BY created_at, id LIMIT 1");
+            let sql = format!("EXPLAIN QUERY PLAN {} ORDER BY created_at, id LIMIT 1", claimable());
             let rows = sqlx::query(for_step(step, &sql))
                 .fetch_all(&mut connection)
                 .await

@@ -1,11 +1,12 @@
 //! The gateway's part of a job: from the first byte to the commit point.
 
 use domain::{Address, IdempotencyKey, JobId, KeyedUpload, NewJob, Reason, Uploaded};
-use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
+use sqlx::{AssertSqlSafe, Row};
 
-use super::super::{LEASE, milliseconds};
+use super::super::{LEASE, furthest_lease_ms, milliseconds};
 use super::record;
+use super::steps::past_or_beyond;
 
 pub(super) async fn create(writer: &SqlitePool, job: &NewJob) -> sqlx::Result<()> {
     let insert = sqlx::query(
@@ -87,14 +88,15 @@ pub(super) async fn find_by_key(
 }
 
 pub(super) async fn lapsed(readers: &SqlitePool, limit: u32) -> sqlx::Result<Vec<JobId>> {
-    let rows = sqlx::query(
-        "SELECT id FROM jobs
-         WHERE upload_lease_until IS NOT NULL AND upload_lease_until NOT BETWEEN (SELECT now_ms + 1 FROM clock) AND (SELECT now_ms + 60000 FROM clock)
+    let lapsed = format!(
+        "SELECT id FROM jobs WHERE upload_lease_until IS NOT NULL AND {}
          ORDER BY created_at, id LIMIT ?1",
-    )
-    .bind(limit)
-    .fetch_all(readers)
-    .await?;
+        past_or_beyond("upload_lease_until", furthest_lease_ms()),
+    );
+    let rows = sqlx::query(AssertSqlSafe(lapsed))
+        .bind(limit)
+        .fetch_all(readers)
+        .await?;
     let id = |row| record::fid(row, "id").transpose();
     rows.iter().filter_map(id).collect()
 }

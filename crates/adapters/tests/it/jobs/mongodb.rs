@@ -15,7 +15,7 @@ use domain::{Announcement, Bucket, Fid, JobStore, PortError, Reference, Settleme
 use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use testkit::conformance::jobs::{Ageing, BEYOND_A_LEASE, Bench, ada, attempt_of, converted, failed, new_job};
 use testkit::servers::TestMongo;
 use tokio::task::JoinSet;
@@ -30,19 +30,30 @@ struct Records(Database);
 #[async_trait]
 impl Ageing for Records {
     async fn age(&self, by: Duration) -> Result<()> {
-        let by = i64::try_from(by.as_millis())?;
+        self.move_times(-i64::try_from(by.as_millis())?).await
+    }
+
+    async fn set_clock_back(&self, by: Duration) -> Result<()> {
+        self.move_times(i64::try_from(by.as_millis())?).await
+    }
+}
+
+impl Records {
+    /// Moves every time of every record that is not 1970 by this much.
+    async fn move_times(&self, milliseconds: i64) -> Result<()> {
         let mut fields = Document::new();
         for time in super::TIMES {
             let path = format!("${time}");
             let is_set = doc! { "$eq": [{ "$type": &path }, "date"] };
-            let moved = doc! { "$subtract": [&path, by] };
+            let is_1970 = doc! { "$eq": [&path, DateTime::from_millis(0)] };
+            let moved = doc! { "$cond": [is_1970, &path, { "$add": [&path, milliseconds] }] };
             fields.insert(time, doc! { "$cond": [is_set, moved, "$$REMOVE"] });
         }
         let jobs = self.0.collection::<Document>("jobs");
         jobs.update_many(doc! {}, vec![doc! { "$set": fields }]).await?;
-        let earlier = doc! { "until": { "$subtract": ["$until", by] } };
+        let moved = doc! { "until": { "$add": ["$until", milliseconds] } };
         let charges = self.0.collection::<Document>("charges");
-        charges.update_many(doc! {}, vec![doc! { "$set": earlier }]).await?;
+        charges.update_many(doc! {}, vec![doc! { "$set": moved }]).await?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::{Backlog, Fid, JobState, ReasonCode, Settlement, Step, Work};
+use domain::{Announcement, Backlog, Fid, JobId, JobState, ReasonCode, Settlement, Step, Work};
 use tokio::task::JoinSet;
 
 use super::{BEYOND_A_LEASE, Bench, WITHIN_A_LEASE, attempt_of, converted, failed, reason};
@@ -223,6 +223,53 @@ pub async fn progress_is_recorded_as_a_share(bench: Bench) -> Result<()> {
     bench.pass(BEYOND_A_LEASE).await?;
     let taken = bench.claim(Step::Convert, id).await?;
     assert_eq!(taken.job.progress, 0.0);
+    Ok(())
+}
+
+/// Nor does a server that takes over and whose clock is slower. A retry due in ten hours may have been asked for just
+/// now, and waits; none can be due in two days.
+pub async fn a_clock_that_is_set_back_holds_nothing_up(bench: Bench) -> Result<()> {
+    let receiving = bench.receiving().await?;
+    let held = bench.converting().await?.job.id;
+    let retried = bench.converting().await?;
+    let waiting = bench.queued().await?;
+    let done = bench.ended(converted).await?;
+    let told_of = bench.ended(failed).await?;
+    bench.claim(Step::Tell, told_of).await?;
+    let delay = Duration::from_secs(8 * 3600);
+    assert!(bench.store.settle(&retried, Settlement::Retry(delay)).await?);
+    bench.ageing.set_clock_back(Duration::from_secs(2 * 3600)).await?;
+
+    assert_eq!(bench.other.lapsed_uploads(9).await?, [receiving]);
+    assert!(bench.other.claim_announcement(Announcement::Video).await?.is_some());
+    assert!(bench.other.claim_announcement(Announcement::Mp3).await?.is_some());
+    claim_all(&bench, Step::Convert, &[held, waiting]).await?;
+    claim_all(&bench, Step::Tell, &[done, told_of]).await?;
+    assert!(
+        bench.other.claim(Step::Convert, retried.job.id).await?.is_none(),
+        "it may wait a day"
+    );
+
+    bench.ageing.set_clock_back(Duration::from_secs(2 * 86_400)).await?;
+    claim_all(&bench, Step::Convert, &[held, retried.job.id, waiting]).await?;
+    Ok(())
+}
+
+/// These can be claimed, oldest first, no others, and so says the count.
+async fn claim_all(bench: &Bench, step: Step, ids: &[JobId]) -> Result<()> {
+    let backlog = bench.other.backlog(step).await?;
+    assert_eq!(backlog.due, u64::try_from(ids.len())?);
+    assert_eq!(
+        backlog.oldest,
+        Some(Duration::ZERO),
+        "made in a time that is still to come"
+    );
+    for id in ids {
+        let claim = bench.other.claim_due(step).await?;
+        assert_eq!(claim.map(|claim| claim.job.id), Some(*id));
+    }
+    assert!(bench.other.claim_due(step).await?.is_none());
+    assert_eq!(bench.other.backlog(step).await?, Backlog::default());
     Ok(())
 }
 

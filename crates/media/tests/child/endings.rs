@@ -155,7 +155,9 @@ pub(crate) fn signals_that_stop_programs_do_not_stop_a_child() {
 
 pub(crate) fn what_it_may_use_is_bounded_from_outside() {
     let (_folder, program) = under_the_name("spins");
-    let child = Child::start(&program).unwrap();
+    let mut child = Child::start(&program).unwrap();
+    // Before that there is no job to give it anything for.
+    child.wait_until_ready().unwrap();
     let path = format!("/proc/{}/limits", child.id());
     let settings = Settings {
         threads: NonZeroUsize::new(2),

@@ -248,6 +248,7 @@ impl<'a> Copying<'a> {
         let mut longer = std::iter::successors(Some(next), |header| header.raised());
         let header = longer.find(|header| header.slot_bytes() >= self.reservoir.len());
         let header = header.unwrap_or(next);
+        self.is_constant &= header.kbps() == self.first.kbps();
         Frame::silent(header).write_to(&mut self.ready);
         let unused = header.slot_bytes().saturating_sub(self.reservoir.len());
         self.ready.resize(self.ready.len() + unused, 0);

@@ -105,14 +105,24 @@ fn convert(command: &ConvertCommand) -> ExitCode {
             let status = match &error {
                 ConvertCommandError::Verdict(_) => EXIT_DATA,
                 ConvertCommandError::Output { source, .. } if source.kind() == ErrorKind::IsADirectory => EXIT_USAGE,
-                ConvertCommandError::Option(_) | ConvertCommandError::Input { .. } => EXIT_USAGE,
-                ConvertCommandError::Output { .. } | ConvertCommandError::Child(_) | ConvertCommandError::Engine(_) => {
-                    EXIT_TROUBLE
-                }
+                ConvertCommandError::Input { source, .. } if is_a_wrong_name(source.kind()) => EXIT_USAGE,
+                ConvertCommandError::Option(_) => EXIT_USAGE,
+                ConvertCommandError::Input { .. }
+                | ConvertCommandError::Output { .. }
+                | ConvertCommandError::Child(_)
+                | ConvertCommandError::Engine(_) => EXIT_TROUBLE,
             };
             say(status, &error)
         }
     }
+}
+
+/// Whether the one who named the file can put it right; a disk that cannot be read is trouble.
+const fn is_a_wrong_name(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::NotADirectory
+    )
 }
 
 /// One sentence on standard error, and the status.

@@ -2,39 +2,29 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::check::{self, Findings};
+use crate::fire::{Fired, fire};
 use crate::fleet::{Fleet, Surroundings};
 use crate::home::Home;
-use crate::inject::inject;
 use crate::ledger::Ledger;
 use crate::load::Load;
-use crate::memory::{self, Peak};
+use crate::memory::{self, Memory};
 use crate::plan::{self, Fault, NOT_INJECTED};
 use crate::report::{self, Window};
 use crate::say;
 
-/// How many users upload at once.
-const USERS: usize = 6;
-/// How many faults overlap.
-const OVERLAP: usize = 3;
-/// More accepted jobs than this are not left unfinished: the point is faults, not queues.
-const MAX_OUTSTANDING: usize = 30;
-const TICK: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(500);
-/// The longest a fault may take with its healing before the campaign itself is called broken.
-const FAULT_PATIENCE: Duration = Duration::from_secs(240);
 /// The share of faults that must fall on work.
 const MIN_HITS_PERCENT: usize = 80;
+/// A kind that was drawn more often than this may fail to be injected, as long as so many were.
+const ENOUGH_OF_A_KIND: usize = 10;
 
 /// What is wanted. For crash cells, `jobs` is how many of them.
 #[derive(Clone)]
@@ -133,153 +123,102 @@ pub(crate) async fn run(wish: Wish) -> anyhow::Result<ExitCode> {
         }
     });
     let watching = memory::watch(Arc::clone(&fleet));
-    let (windows, failed) = fire(&fleet, &load, &faults, wish.jobs).await?;
+    let fired = fire(&fleet, &load, &faults, wish.jobs).await?;
     looking.abort();
     say(format!(
         "{} uploads are accepted, now it may rest",
         load.accepted().len()
     ));
     check::quiesce(&load, wish.patience).await;
-    let peak = watching.stop().await;
-    let findings = check::check(&load, &windows, &wish.directory).await?;
+    let memory = watching.stop().await;
+    let findings = check::check(&load, &fired.windows, &wish.directory).await?;
     fleet.close();
-    let code = tell(&wish, &load, &windows, &failed, &findings, &peak);
+    let code = tell(&wish, &load, &faults, &fired, &findings, &memory);
     say(format!("took {:.0} s", begun.elapsed().as_secs_f64()));
     say(report::HEAD);
-    say(report::row(wish.seed, &load, &windows, &findings));
+    say(report::row(wish.seed, &fired.windows, &findings));
     Ok(code)
 }
 
-/// Uploads all and injects all, each fault when its share of the uploads is under way.
-async fn fire(
-    fleet: &Arc<Fleet>,
-    load: &Arc<Load>,
-    faults: &[Fault],
-    jobs: usize,
-) -> anyhow::Result<(Vec<Window>, Vec<String>)> {
-    let released = Arc::new(Semaphore::new(0));
-    let mut users = JoinSet::new();
-    let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    for _ in 0..USERS.min(jobs) {
-        let (load, next, released) = (Arc::clone(load), Arc::clone(&next), Arc::clone(&released));
-        users.spawn(async move {
-            loop {
-                let number = next.fetch_add(1, Ordering::SeqCst);
-                if number >= jobs {
-                    return anyhow::Ok(());
-                }
-                released.acquire().await?.forget();
-                while load.outstanding() >= MAX_OUTSTANDING {
-                    sleep(TICK).await;
-                }
-                load.user(number).await?;
-            }
-        });
-    }
-    let overlap = Arc::new(Semaphore::new(OVERLAP));
-    let results: Arc<Mutex<(Vec<Window>, Vec<String>)>> = Arc::default();
-    let mut injections = JoinSet::new();
-    for (number, fault) in faults.iter().enumerate() {
-        let (from, to) = (jobs * number / faults.len(), jobs * (number + 1) / faults.len());
-        released.add_permits(to - from);
-        let permit = Arc::clone(&overlap).acquire_owned().await?;
-        // In the middle of its share, so that uploads and conversions are under way.
-        while load.done() < from + (to - from) / 3 || (load.outstanding() == 0 && load.done() < to) {
-            if let Some(ended) = users.try_join_next() {
-                ended??;
-            }
-            sleep(TICK).await;
-        }
-        let (fleet, load, fault, results) = (Arc::clone(fleet), Arc::clone(load), *fault, Arc::clone(&results));
-        injections.spawn(async move {
-            let hit_work = load.outstanding() > 0;
-            let began = load.ledger.now();
-            say(format!("{:6.1} s  {fault}", began.as_secs_f64()));
-            load.ledger
-                .note("fault", json!({ "fault": fault.to_string(), "number": number }));
-            let outcome = timeout(FAULT_PATIENCE, inject(&fleet, &load, &fault)).await;
-            let ended = load.ledger.now();
-            let error = match outcome {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(format!("{fault}: {error:#}")),
-                Err(_) => Some(format!("{fault}: it does not end")),
-            };
-            load.ledger.note(
-                "healed",
-                json!({ "fault": fault.to_string(), "number": number, "error": error }),
-            );
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            match error {
-                None => results.0.push(Window {
-                    fault,
-                    began,
-                    ended,
-                    hit_work,
-                }),
-                Some(error) => results.1.push(error),
-            }
-            drop(permit);
-        });
-    }
-    if faults.is_empty() {
-        released.add_permits(jobs);
-    }
-    while let Some(ended) = injections.join_next().await {
-        ended?;
-    }
-    while let Some(ended) = users.join_next().await {
-        ended??;
-    }
-    let results = results.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(results)
-}
-
 /// Says what was found, and whether that is a success.
-fn tell(wish: &Wish, load: &Load, windows: &[Window], failed: &[String], findings: &Findings, peak: &Peak) -> ExitCode {
-    for line in &findings.janitor {
-        say(format!("janitor: {line}"));
-    }
-    let hits = windows.iter().filter(|window| window.hit_work).count();
-    say(format!(
-        "{hits} of {} faults fell on jobs between steps; {} uploads were tried, {} slow, {} broken off, {} sent twice, \
-         {} sent twice under a key",
-        windows.len(),
-        load.tried.load(Ordering::SeqCst),
-        load.slow.load(Ordering::SeqCst),
-        load.aborted.load(Ordering::SeqCst),
-        load.twice.load(Ordering::SeqCst),
-        load.repeated.load(Ordering::SeqCst),
-    ));
-    let poison = load.accepted().values().filter(|job| job.clip.plays.is_none()).count();
-    say(format!(
-        "{poison} of {} accepted uploads were poison (F15)",
-        findings.jobs
-    ));
-    say(format!("gateway at most: {peak}"));
+fn tell(wish: &Wish, load: &Load, drawn: &[Fault], fired: &Fired, findings: &Findings, memory: &Memory) -> ExitCode {
+    say(format!("janitor: {}", findings.janitor));
+    say_of_users(load, findings);
+    say(memory);
     for kind in NOT_INJECTED {
         say(format!("not injected: {kind}"));
     }
-    for error in failed {
+    for error in &fired.failed {
         say(format!("could not be injected, not counted: {error}"));
     }
     findings.say_breaches(load);
-    let too_few_hits = hits * 100 < windows.len() * MIN_HITS_PERCENT;
-    if too_few_hits {
-        say("BROKEN: too few faults fell on work, this proves nothing");
+    let mut broken: Vec<String> = Vec::new();
+    broken.extend(fired.wrong.iter().map(|what| format!("I7: {what}")));
+    broken.extend(findings.recovery.judge().into_iter().map(|what| format!("I7: {what}")));
+    broken.extend(memory.broken().into_iter().map(|what| format!("I8: {what}")));
+    broken.extend(shortfalls(drawn, &fired.windows));
+    let jobs: Vec<(Duration, Duration)> = load
+        .accepted()
+        .values()
+        .map(|job| (job.at, job.ended.as_ref().map_or(Duration::MAX, |(_, at)| *at)))
+        .collect();
+    let (hits, faults) = (report::hits(&fired.windows, &jobs), fired.windows.len());
+    say(format!(
+        "{hits} of {faults} faults began while an accepted job had not ended"
+    ));
+    if hits * 100 < faults * MIN_HITS_PERCENT {
+        broken.push(format!(
+            "only {hits} of {faults} faults fell on work, this proves nothing"
+        ));
     }
-    let too_many_failed = failed.len() * 10 > wish.faults;
-    if too_many_failed {
-        say("BROKEN: too many faults could not be injected, this proves nothing");
+    let failures = load.failures();
+    if wish.faults == 0 && !failures.is_empty() {
+        broken.push(format!(
+            "nothing was wrong, and uploads were not answered with success: {failures:?}"
+        ));
     }
-    let peak_broken = peak.is_too_much();
-    if peak_broken {
-        say("BROKEN I8: a gateway took too much");
+    for what in &broken {
+        say(format!("BROKEN {what}"));
     }
-    if findings.breaches.is_empty() && !too_few_hits && !too_many_failed && !peak_broken {
+    if findings.breaches.is_empty() && broken.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Says what the users did, and what they heard instead of success.
+fn say_of_users(load: &Load, findings: &Findings) {
+    let count = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::SeqCst);
+    say(format!(
+        "{} uploads were tried; F16: {} slow, {} broken off, {} sent twice, {} sent twice under a key",
+        count(&load.tried),
+        count(&load.slow),
+        count(&load.aborted),
+        count(&load.twice),
+        count(&load.repeated),
+    ));
+    let poison = load.accepted().values().filter(|job| job.clip.plays.is_none()).count();
+    say(format!(
+        "F15: {poison} of {} accepted uploads were poison",
+        findings.jobs
+    ));
+    say(format!(
+        "{} users had no success at their first try; heard instead of success in all tries: {:?}",
+        count(&load.first_try_failures),
+        load.failures()
+    ));
+}
+
+/// The kinds of which fewer were injected than drawn, where that is fewer than enough.
+fn shortfalls(drawn: &[Fault], injected: &[Window]) -> Vec<String> {
+    let injected = report::by_kind(injected.iter().map(|window| &window.fault));
+    let short = report::by_kind(drawn).into_iter().filter_map(|(kind, wanted)| {
+        let count = injected.get(kind).copied().unwrap_or(0);
+        let is_short = count < wanted.min(ENOUGH_OF_A_KIND);
+        is_short.then(|| format!("{kind} was injected {count} times instead of {wanted}"))
+    });
+    short.collect()
 }
 
 /// Where cargo put the services: beside this program.
@@ -296,4 +235,28 @@ pub(crate) fn programs() -> anyhow::Result<PathBuf> {
         );
     }
     Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_which_too_few_were_injected_is_told_of() {
+        let injected = |faults: &[Fault]| -> Vec<Window> {
+            let window = |fault: &Fault| Window {
+                fault: *fault,
+                began: Duration::ZERO,
+                ended: Duration::ZERO,
+            };
+            faults.iter().map(window).collect()
+        };
+        let few = plan::draw(1, 3, Some("F6"));
+        assert!(shortfalls(&few, &injected(&few)).is_empty());
+        assert_eq!(shortfalls(&few, &injected(&few[1..])).len(), 1);
+        assert_eq!(shortfalls(&few, &[]).len(), 1);
+        let many = plan::draw(1, 20, Some("F6"));
+        assert!(shortfalls(&many, &injected(&many[10..])).is_empty());
+        assert_eq!(shortfalls(&many, &injected(&many[11..])).len(), 1);
+    }
 }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::ensure;
-use testkit::servers::QueueState;
+use testkit::servers::{QueueState, ReceivedMessage};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -67,13 +67,12 @@ impl Home {
     ///
     /// # Errors
     /// It fails.
-    pub(crate) async fn janitor(&self, confirm: bool) -> anyhow::Result<String> {
+    pub(crate) async fn janitor(&self) -> anyhow::Result<String> {
         let mut command: Command = match self {
             Self::Services(fleet) => fleet.gateway_command(),
             Self::Single(single) => single.command(),
         };
-        command.arg("janitor").args(confirm.then_some("--confirm"));
-        let output = command.kill_on_drop(true).output().await?;
+        let output = command.arg("janitor").kill_on_drop(true).output().await?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         ensure!(output.status.success(), "`janitor` failed: {said} {complaint}");
@@ -102,12 +101,25 @@ impl Home {
         }
     }
 
+    /// The bodies of at most `limit` messages of a queue, which stay there.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub(crate) async fn bodies(&self, queue: &str, limit: u32) -> anyhow::Result<Vec<String>> {
+        let Self::Services(fleet) = self else {
+            return Ok(Vec::new());
+        };
+        let messages = fleet.rabbitmq_management.peek(queue, limit).await?;
+        let text = |message: ReceivedMessage| String::from_utf8_lossy(&message.body).into_owned();
+        Ok(messages.into_iter().map(text).collect())
+    }
+
     /// Kills whatever runs the first instance of this service; it is started again.
     pub(crate) async fn kill(&self, service: &'static str) {
         match self {
-            Self::Services(fleet) => fleet.instance(Service(service, 0)).kill().await,
-            Self::Single(single) => single.instance.kill().await,
-        }
+            Self::Services(fleet) => fleet.instance(Service(service, 0)).kill().await.ok(),
+            Self::Single(single) => single.instance.kill().await.ok(),
+        };
     }
 
     /// Starts no process again from now on.

@@ -19,26 +19,42 @@ const NEXT_SUCCESS: Duration = Duration::from_secs(60);
 /// Less than what a database takes to write its journal.
 const INSTANT: Duration = Duration::from_millis(1);
 
-/// Injects a fault and returns when it is over and healed.
+/// A message nobody can read.
+pub(crate) const GARBAGE: &str = "this is no message";
+
+/// Waits until no other fault has the server in hand that this one is about.
+pub(crate) async fn wait_for_server(fleet: &Fleet, fault: &Fault) {
+    match fault.act {
+        Act::KillMongo | Act::FreezeMongo => drop(fleet.mongodb.lock().await),
+        Act::KillAccounts | Act::FreezeAccounts => drop(fleet.mariadb.lock().await),
+        // That one waits for an upload itself.
+        Act::KillMongoAtSuccess => {}
+        Act::Kill(_) | Act::Roll(_) | Act::Freeze(_) | Act::Line(..) | Act::Mail(_) => {}
+        _ => drop(fleet.rabbitmq.lock().await),
+    }
+}
+
+/// Injects a fault and returns when it is over and healed: with what a service did meanwhile that it must not.
 ///
 /// # Errors
-/// It could not be injected, or not be healed. A fault that could not be injected does not count.
-pub(crate) async fn inject(fleet: &Fleet, load: &Load, fault: &Fault) -> anyhow::Result<()> {
+/// It could not be injected, or not be healed; it may be tried again. A fault that could not be injected does not count.
+pub(crate) async fn inject(fleet: &Fleet, load: &Load, fault: &Fault) -> anyhow::Result<Vec<String>> {
     let Fault { act, lasts, .. } = *fault;
+    let mut wrong = Vec::new();
     match act {
-        Act::Kill(service) => fleet.instance(service).kill().await,
+        Act::Kill(service) => fleet.instance(service).kill().await?,
         Act::Roll(name) => {
             for service in INSTANCES.into_iter().filter(|service| service.0 == name) {
-                fleet.instance(service).roll().await?;
+                wrong.extend(fleet.instance(service).roll().await?);
                 // The next one goes when this one had time to come, as a rolling update waits for it to be ready.
                 sleep(AWAY).await;
             }
         }
         Act::Freeze(service) => {
             let instance = fleet.instance(service);
-            instance.signal(Signal::STOP).await;
+            instance.freeze().await?;
             sleep(lasts).await;
-            instance.signal(Signal::CONT).await;
+            instance.thaw().await;
         }
         Act::KillBroker => {
             let mut broker = fleet.rabbitmq.lock().await;
@@ -126,8 +142,9 @@ pub(crate) async fn inject(fleet: &Fleet, load: &Load, fault: &Fault) -> anyhow:
         }
         Act::Garbage(name) => {
             let _there = fleet.rabbitmq.lock().await;
-            fleet.rabbitmq_management.publish(name, "this is no message").await?;
+            let routed = fleet.rabbitmq_management.publish(name, GARBAGE).await?;
+            ensure!(routed, "there is no queue `{name}` at the moment");
         }
     }
-    Ok(())
+    Ok(wrong)
 }

@@ -49,6 +49,10 @@ pub(crate) struct Load {
     /// The file names that were sent under a key, each more than once.
     keyed: Mutex<BTreeSet<String>>,
     pub(crate) done: AtomicUsize,
+    /// How often an upload was not answered as it should be, by what was heard instead.
+    failures: Mutex<BTreeMap<String, usize>>,
+    /// How many users did not have their success at the first try.
+    pub(crate) first_try_failures: AtomicUsize,
     /// Counts for the report.
     pub(crate) tried: AtomicUsize,
     pub(crate) slow: AtomicUsize,
@@ -77,7 +81,7 @@ impl Load {
         let clips = tokio::task::spawn_blocking(clips::all).await??;
         let mut tokens = Vec::new();
         for number in 0..OWNERS {
-            let email = format!("owner{number}@example.com");
+            let email = address(number);
             let password = random_hexadecimal()?;
             home.add_account(&email, &password).await?;
             let basic = base64(format!("{email}:{password}").as_bytes());
@@ -97,6 +101,8 @@ impl Load {
             sent: Mutex::default(),
             keyed: Mutex::default(),
             done: AtomicUsize::new(0),
+            failures: Mutex::default(),
+            first_try_failures: AtomicUsize::new(0),
             tried: AtomicUsize::new(0),
             slow: AtomicUsize::new(0),
             aborted: AtomicUsize::new(0),
@@ -124,6 +130,25 @@ impl Load {
     /// The file names that were sent under a key.
     pub(crate) fn keyed(&self) -> BTreeSet<String> {
         self.keyed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often an upload was not answered as it should be, by what was heard instead. Clients that hang up do not count.
+    pub(crate) fn failures(&self) -> BTreeMap<String, usize> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When the store wrote this down, by the clock of the ledger.
+    pub(crate) fn moment(&self, written: &str) -> Option<Duration> {
+        let at = OffsetDateTime::parse(written, &Rfc3339).ok()?;
+        // A store counts in milliseconds, and a negative time is one that was before the first of them was over.
+        Some(Duration::try_from(at - self.epoch).unwrap_or_default())
+    }
+
+    fn fail(&self, manner: Manner, heard: String) {
+        if !matches!(manner, Manner::Aborting(_)) {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            *failures.entry(heard).or_default() += 1;
+        }
     }
 
     fn remember(&self, sending: Sending<'_>) {
@@ -192,8 +217,16 @@ impl Load {
                 }
                 Ok(Some(job.to_owned()))
             }
-            // Nobody knows, or the service is in trouble, or the first of this key has not ended: all are tried again.
-            (None | Some(429 | 500..), _) => Ok(None),
+            // Nobody knows, or the service is in trouble: it is tried again, and counted.
+            (None, _) => {
+                self.fail(manner, error.unwrap_or_default());
+                Ok(None)
+            }
+            (Some(status @ (429 | 500..)), _) => {
+                self.fail(manner, status.to_string());
+                Ok(None)
+            }
+            // The first of this key has not ended: that is no failure.
             (Some(409), _) if key.is_some() => Ok(None),
             (Some(status), _) => anyhow::bail!("{filename} was refused: {status}"),
         }
@@ -271,9 +304,8 @@ impl Load {
         let is_final = matches!(job["state"].as_str(), Some("done" | "failed" | "cancelled"));
         if is_final && accepted.ended.is_none() {
             let finished = job["finished_at"].as_str().unwrap_or_default();
-            let at = OffsetDateTime::parse(finished, &Rfc3339).ok();
-            let at = at.and_then(|at| Duration::try_from(at - self.epoch).ok());
-            accepted.ended = Some((job.clone(), at.unwrap_or_else(|| self.ledger.now())));
+            let at = self.moment(finished).unwrap_or_else(|| self.ledger.now());
+            accepted.ended = Some((job.clone(), at));
             drop(book);
             self.ledger.note("ended", json!({ "job": job }));
         }
@@ -282,6 +314,11 @@ impl Load {
     fn book(&self) -> MutexGuard<'_, BTreeMap<String, Accepted>> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The address of an owner.
+pub(crate) fn address(owner: usize) -> String {
+    format!("owner{owner}@example.com")
 }
 
 /// As `Authorization: Basic` wants it.

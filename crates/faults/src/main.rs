@@ -8,6 +8,7 @@ mod campaign;
 mod cells;
 mod check;
 mod clips;
+mod fire;
 mod fleet;
 mod home;
 mod http;

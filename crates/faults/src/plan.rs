@@ -205,14 +205,41 @@ pub(crate) fn servers_of(service: &str) -> &'static [Server] {
     }
 }
 
+/// The single process, all services in one.
+pub(crate) const SINGLE: &str = "mp3converter";
+
 impl Fault {
-    /// Whether a mail may have gone out twice because of it: its sender could not write down that it went.
-    pub(crate) fn excuses_a_copy(&self) -> bool {
+    /// Whether MongoDB, or the whole single process, was away.
+    pub(crate) fn stops_everything(&self) -> bool {
         match self.act {
-            Act::Kill(Service(name, _)) | Act::Freeze(Service(name, _)) | Act::Roll(name) => name == "notification",
-            Act::Line(Service(name, _), server, _) => name == "notification" && server != Server::Broker,
-            Act::KillMongo | Act::KillMongoAtSuccess | Act::FreezeMongo | Act::Mail(_) => true,
+            Act::KillMongo | Act::KillMongoAtSuccess | Act::FreezeMongo => true,
+            Act::Kill(Service(name, _)) => name == SINGLE,
             _ => false,
+        }
+    }
+
+    /// Whether this instance was away, or away from what it cannot work without. Not from the broker: the job store
+    /// schedules.
+    pub(crate) fn stops(&self, instance: Service) -> bool {
+        match self.act {
+            Act::Kill(service) | Act::Freeze(service) => service == instance,
+            Act::Line(service, server, _) => service == instance && server != Server::Broker,
+            _ => false,
+        }
+    }
+
+    /// Whether the mail server, or somebody's line to it, was in a mood.
+    pub(crate) fn is_of_mail_server(&self) -> bool {
+        matches!(self.act, Act::Mail(_) | Act::Line(_, Server::Mail, _))
+    }
+
+    /// Whether a sender of mails may not have been able to write down that one went.
+    pub(crate) fn crashes_telling(&self) -> bool {
+        let is_teller = |name| ["notification", SINGLE].contains(&name);
+        match self.act {
+            Act::Kill(Service(name, _)) | Act::Freeze(Service(name, _)) | Act::Roll(name) => is_teller(name),
+            Act::Line(Service(name, _), Server::Mongo, _) => is_teller(name),
+            _ => self.stops_everything(),
         }
     }
 }

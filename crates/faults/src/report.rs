@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::check::Findings;
-use crate::load::Load;
-use crate::plan::{Act, Fault, KINDS, SPECIAL_KINDS};
+use crate::plan::{Fault, KINDS, SPECIAL_KINDS};
 
 /// A fault that was injected, and from when to when.
 #[derive(Clone)]
@@ -13,28 +12,24 @@ pub(crate) struct Window {
     pub(crate) fault: Fault,
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
-    /// Whether an accepted job was between its steps.
-    pub(crate) hit_work: bool,
 }
 
-impl Window {
-    pub(crate) fn is_garbage(&self) -> bool {
-        matches!(self.fault.act, Act::Garbage(_))
+/// How many faults began while a job was between its acceptance and its end, both in `(accepted, ended)`.
+pub(crate) fn hits(faults: &[Window], jobs: &[(Duration, Duration)]) -> usize {
+    let is_hit = |window: &&Window| {
+        jobs.iter()
+            .any(|(accepted, ended)| *accepted <= window.began && window.began < *ended)
+    };
+    faults.iter().filter(is_hit).count()
+}
+
+/// How many faults there are of each kind.
+pub(crate) fn by_kind<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> BTreeMap<&'static str, usize> {
+    let mut by_kind = BTreeMap::new();
+    for fault in faults {
+        *by_kind.entry(fault.kind).or_default() += 1;
     }
-}
-
-/// How long jobs took that a fault fell upon, from its end, or from their acceptance where that was later.
-pub(crate) fn recoveries(load: &Load, faults: &[Window]) -> Vec<Duration> {
-    let accepted = load.accepted();
-    let waits = accepted.values().filter_map(|job| {
-        let (_, ended) = job.ended.as_ref()?;
-        let fell_upon = faults
-            .iter()
-            .filter(|window| window.began < *ended && window.ended > job.at);
-        let healed = fell_upon.map(|window| window.ended).max()?;
-        Some(ended.saturating_sub(healed.max(job.at)))
-    });
-    waits.collect()
+    by_kind
 }
 
 /// The median, p99 and the longest, in seconds.
@@ -48,17 +43,14 @@ pub(crate) fn percentiles(mut waits: Vec<Duration>) -> [f64; 3] {
 }
 
 /// Jobs, faults by kind, lost, doubled, orphans, mail copies, recovery: a line of a Markdown table.
-pub(crate) fn row(seed: u64, load: &Load, faults: &[Window], findings: &Findings) -> String {
-    let mut by_kind: BTreeMap<&str, usize> = BTreeMap::new();
-    for window in faults {
-        *by_kind.entry(window.fault.kind).or_default() += 1;
-    }
+pub(crate) fn row(seed: u64, faults: &[Window], findings: &Findings) -> String {
+    let by_kind = by_kind(faults.iter().map(|window| &window.fault));
     let in_order = KINDS
         .iter()
         .chain(&SPECIAL_KINDS)
         .filter_map(|kind| Some(format!("{kind} {}", by_kind.get(kind)?)));
     let kinds: Vec<String> = in_order.collect();
-    let [p50, p99, longest] = percentiles(recoveries(load, faults));
+    let [p50, p99, longest] = percentiles(findings.recovery.jobs.clone());
     format!(
         "| {seed} | {} | {}: {} | {} | {} | {} | {} of {} | {p50:.1} / {p99:.1} / {longest:.1} s |",
         findings.jobs,
@@ -75,3 +67,28 @@ pub(crate) fn row(seed: u64, load: &Load, faults: &[Window], findings: &Findings
 /// The table's head.
 pub(crate) const HEAD: &str = "| seed | jobs | faults | lost | doubled | orphans | mail copies | recovery p50 / p99 / max |\n\
                                |---|---|---|---|---|---|---|---|";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Act;
+
+    #[test]
+    fn a_fault_falls_on_work_only_when_an_accepted_job_has_not_ended() {
+        let seconds = Duration::from_secs;
+        let window = |began| Window {
+            fault: Fault {
+                kind: "F7",
+                act: Act::KillMongo,
+                lasts: Duration::ZERO,
+            },
+            began: seconds(began),
+            ended: seconds(began + 10),
+        };
+        let jobs = [(seconds(5), seconds(7)), (seconds(20), seconds(40))];
+        let hit = |began| hits(&[window(began)], &jobs) == 1;
+        assert!(hit(5) && hit(6) && hit(20) && hit(39));
+        // Before the answer, after the end, and between two jobs, although it lasts into the second.
+        assert!(!hit(4) && !hit(7) && !hit(15) && !hit(40));
+    }
+}

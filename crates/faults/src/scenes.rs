@@ -135,7 +135,7 @@ impl Stage {
             sleep(POLL).await;
         }
         let left = self.load.outstanding();
-        alarm.await??;
+        drop(alarm.await??);
         if left > 0 {
             self.broken.push(format!(
                 "BROKEN I7: {left} of {waiting} jobs that waited in the queue waited until the broker took messages again"

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::instance::Instance;
 use crate::ledger::Ledger;
-use crate::plan::Service;
+use crate::plan::{SINGLE, Service};
 use crate::sink::Sink;
 
 /// `mp3converter serve`. Dropping it kills it.
@@ -50,7 +50,7 @@ impl Single {
             ("RUST_LOG", "info".to_owned()),
         ];
         variables.extend(extra);
-        let service = Service("mp3converter", 0);
+        let service = Service(SINGLE, 0);
         let instance = Instance::start(service, port, Vec::new(), programs, directory, variables.clone())?;
         let single = Arc::new(Self {
             sink,

@@ -37,6 +37,8 @@ pub(crate) enum Mood {
 pub(crate) struct Mail {
     pub(crate) at: Duration,
     pub(crate) message_id: String,
+    /// Whom the server was told to give it to.
+    pub(crate) recipients: Vec<String>,
     /// All of it.
     pub(crate) text: String,
     /// False when the server said that it will never take it.
@@ -96,12 +98,21 @@ impl Sink {
             return to.write_all(b"554 closed today\r\n").await;
         }
         self.say(&mut to, "220 sink").await?;
+        let mut recipients = Vec::new();
         while let Some(line) = lines.next_line().await? {
             let mood = *self.mood.borrow();
             let command = line.get(..4).unwrap_or(&line).to_ascii_uppercase();
             let answer = match &*command {
                 "EHLO" => "250-sink\r\n250 8BITMIME",
                 "MAIL" if mood == Mood::Busy => "451 busy, try later",
+                "MAIL" => {
+                    recipients.clear();
+                    "250 ok"
+                }
+                "RCPT" => {
+                    recipients.extend(recipient(&line));
+                    "250 ok"
+                }
                 "DATA" => {
                     self.say(&mut to, "354 go on").await?;
                     let mut text = String::new();
@@ -120,7 +131,7 @@ impl Sink {
                         return Ok(());
                     }
                     let mood = *self.mood.borrow();
-                    self.keep(text, mood);
+                    self.keep(text, std::mem::take(&mut recipients), mood);
                     match mood {
                         Mood::CutBeforeAnswer => return Ok(()),
                         Mood::Refusing => "550 no such mailbox",
@@ -146,16 +157,23 @@ impl Sink {
         to.write_all(format!("{answer}\r\n").as_bytes()).await
     }
 
-    fn keep(&self, text: String, mood: Mood) {
+    fn keep(&self, text: String, recipients: Vec<String>, mood: Mood) {
         let id = text.lines().find_map(|line| line.strip_prefix("Message-ID: "));
         let mail = Mail {
             at: self.ledger.now(),
             message_id: id.unwrap_or_default().trim().to_owned(),
+            recipients,
             taken: mood != Mood::Refusing,
             text,
         };
-        let facts = json!({ "message_id": mail.message_id, "mood": format!("{mood:?}"), "text": mail.text });
+        let facts = json!({ "message_id": mail.message_id, "to": mail.recipients, "mood": format!("{mood:?}"), "text": mail.text });
         self.ledger.note("mail", facts);
         self.book().push(mail);
     }
+}
+
+/// The address in `RCPT TO:<address>`.
+fn recipient(line: &str) -> Option<String> {
+    let (_, address) = line.split_once('<')?;
+    Some(address.split_once('>')?.0.to_owned())
 }

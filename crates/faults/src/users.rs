@@ -76,6 +76,8 @@ impl Load {
                 self.done.fetch_add(1, Ordering::SeqCst);
                 return Ok(());
             }
+            self.first_try_failures
+                .fetch_add(usize::from(attempt == 0), Ordering::SeqCst);
             sleep(PAUSE).await;
             gateway = random.pick(&gateways);
         }

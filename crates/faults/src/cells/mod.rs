@@ -23,7 +23,7 @@ use crate::check::{self, Findings};
 use crate::fleet::Fleet;
 use crate::home::Home;
 use crate::load::Load;
-use crate::plan::{Act, Fault, Service};
+use crate::plan::{Act, Fault, SINGLE, Service};
 use crate::report::{self, Window};
 use crate::say;
 use crate::single::Single;
@@ -47,7 +47,6 @@ struct Visit {
 struct Outcome {
     cells: Vec<(Cell, bool)>,
     findings: Findings,
-    recoveries: Vec<Duration>,
 }
 
 /// Visits `wish.jobs` cells of all, in the seed's order.
@@ -118,7 +117,6 @@ async fn on(wish: Wish, cells: Vec<Cell>) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         cells: visited,
         findings,
-        recoveries: report::recoveries(&load, &windows),
     })
 }
 
@@ -140,7 +138,12 @@ async fn visit_all(load: Arc<Load>, mut site: Site, cells: Vec<Cell>) -> anyhow:
     for cell in cells {
         let began = load.ledger.now();
         let visited = site.visit(&cell).await?;
-        let window = window(cell.service(), began, load.ledger.now());
+        // What stops one in a single process stops all.
+        let stopped = match cell.set {
+            Set::Servers => cell.service(),
+            Set::Embedded => SINGLE,
+        };
+        let window = window(stopped, began, load.ledger.now());
         visits.push(Visit { cell, visited, window });
     }
     site.wake().await;
@@ -157,7 +160,6 @@ pub(crate) fn window(service: &'static str, began: Duration, ended: Duration) ->
         },
         began,
         ended,
-        hit_work: true,
     }
 }
 
@@ -211,7 +213,10 @@ fn tell(outcomes: &[Outcome]) -> bool {
             .filter(|outcome| outcome.cells[0].0.set == set)
             .collect();
         let sum = |number: fn(&Findings) -> usize| of.iter().map(|outcome| number(&outcome.findings)).sum::<usize>();
-        let recoveries = of.iter().flat_map(|outcome| outcome.recoveries.clone()).collect();
+        let recoveries = of
+            .iter()
+            .flat_map(|outcome| outcome.findings.recovery.jobs.clone())
+            .collect();
         let [p50, p99, longest] = report::percentiles(recoveries);
         say(format!(
             "{set:?}: {} cells, {} jobs, {} lost, {} doubled, {} orphans, {} mail copies, recovery {p50:.1} / {p99:.1} / {longest:.1} s",

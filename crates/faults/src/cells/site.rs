@@ -160,7 +160,7 @@ impl Site {
         let (load, number) = (Arc::clone(&self.load), self.uploads);
         tokio::spawn(async move {
             match way {
-                Way::Janitor | Way::JanitorAfterLoss => drop(load.home.janitor(false).await),
+                Way::Janitor | Way::JanitorAfterLoss => drop(load.home.janitor().await),
                 Way::LongUpload => drop(load.plain(number, "minute").await),
                 Way::SlowUpload => drop(load.slow(number).await),
                 Way::BrokenUpload => load.broken(number).await,

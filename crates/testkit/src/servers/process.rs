@@ -124,12 +124,21 @@ impl ServerProcess {
     ///
     /// When it does not end within a minute; it is killed then.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.stop_within(STOP_DEADLINE).await.map(drop)
+    }
+
+    /// The same, and how it ended; nothing when it was seen to end before.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end within `deadline`; it is killed then.
+    pub async fn stop_within(&mut self, deadline: Duration) -> anyhow::Result<Option<ExitStatus>> {
         let Some(running) = &self.running else {
-            return Ok(());
+            return Ok(None);
         };
         kill_process(running.pid, Signal::TERM).ok();
         kill_process_group(running.pid, Signal::CONT).ok();
-        let give_up = Instant::now() + STOP_DEADLINE;
+        let give_up = Instant::now() + deadline;
         while self.is_running() {
             if Instant::now() > give_up {
                 self.kill();
@@ -137,8 +146,7 @@ impl ServerProcess {
             }
             sleep(POLL).await;
         }
-        self.kill();
-        Ok(())
+        Ok(self.kill())
     }
 
     /// Kills the whole group (SIGKILL) and waits until its leader is gone.

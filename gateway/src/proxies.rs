@@ -1,6 +1,7 @@
 //! Who the client is: the peer, or whom trusted proxies speak for.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 use std::str::FromStr;
 
 use axum::http::{HeaderMap, HeaderName};
@@ -34,16 +35,18 @@ impl TrustedProxies {
         self.0.is_empty()
     }
 
-    /// The client of a request that came from `peer`: the last address of `X-Forwarded-For` that is no trusted proxy.
+    /// The client of a request that came from `peer`, as at most so many proxies in a row tell: with one, the last address
+    /// of `X-Forwarded-For`.
     ///
     /// A proxy adds the address it was asked from at the right, and what stands left of that is whatever the client
     /// wrote. So the list is read from the right, for as long as trusted proxies answer for it, and anything that is no
-    /// address ends it.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    /// address ends it. No further than there are proxies: a client whose own address lies in a trusted network is no
+    /// proxy, and whatever stands left of it is its invention.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap, most_hops: NonZeroU8) -> IpAddr {
         let mut client = peer.to_canonical();
         let values = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
-        for hop in hops {
+        for hop in hops.take(most_hops.get().into()) {
             if !self.contains(client) {
                 break;
             }
@@ -131,6 +134,31 @@ mod tests {
     }
 
     #[test]
+    fn who_is_in_a_trusted_network_does_not_choose_the_address_it_counts_as() {
+        let private = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16".parse().unwrap();
+        for (forwarded, most_hops, client) in [
+            ("10.7.7.7", 1, "10.7.7.7"),
+            ("198.51.100.1, 10.7.7.7", 1, "10.7.7.7"),
+            ("192.168.0.1, 10.7.7.7, 198.51.100.1", 1, "198.51.100.1"),
+            // One proxy before another, which says whom it was asked by.
+            ("203.0.113.66, 10.7.7.7, 172.16.0.1", 2, "10.7.7.7"),
+            ("203.0.113.66, 198.51.100.1, 172.16.0.1", 2, "198.51.100.1"),
+        ] {
+            let found = found(&private, "10.0.0.1", &[forwarded], most_hops);
+            assert_eq!(found, client, "{forwarded} {most_hops}");
+        }
+    }
+
+    fn found(proxies: &TrustedProxies, peer: &str, forwarded: &[&str], most_hops: u8) -> String {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append(FORWARDED_FOR, value.parse().unwrap());
+        }
+        let most_hops = most_hops.try_into().unwrap();
+        proxies.client(peer.parse().unwrap(), &headers, most_hops).to_string()
+    }
+
+    #[test]
     fn the_client_is_the_last_address_that_no_trusted_proxy_answers_for() {
         let proxies: TrustedProxies = "10.0.0.0/8, fd00::/8".parse().unwrap();
         for (peer, forwarded, client) in [
@@ -155,12 +183,8 @@ mod tests {
             ("10.0.0.1", &["198.51.100.1, unknown"], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.1, , 10.0.0.2"], "10.0.0.2"),
         ] {
-            let mut headers = HeaderMap::new();
-            for value in forwarded {
-                headers.append(FORWARDED_FOR, value.parse().unwrap());
-            }
-            let found = proxies.client(peer.parse().unwrap(), &headers);
-            assert_eq!(found.to_string(), client, "{peer} {forwarded:?}");
+            let found = found(&proxies, peer, forwarded, 3);
+            assert_eq!(found, client, "{peer} {forwarded:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The gateway's settings.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU8, NonZeroU32};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::settings::{Backends, BlobsUrl, JobsUrl, Operations};
@@ -90,6 +90,9 @@ pub struct GatewaySettings {
     /// The proxies whose `X-Forwarded-For` is believed: addresses or networks, separated by commas.
     #[arg(long, env, value_name = "NETWORKS", default_value = "", hide_default_value = true)]
     pub trusted_proxies: TrustedProxies,
+    /// How many of them stand in a row before the gateway. What stands further left in `X-Forwarded-For` a client wrote.
+    #[arg(long, env, value_name = "COUNT", default_value = "1")]
+    pub trusted_proxy_hops: NonZeroU8,
     /// The slowest upload that is put up with.
     #[command(flatten)]
     pub pace: Pace,

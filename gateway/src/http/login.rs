@@ -69,7 +69,7 @@ fn client(state: &GatewayState, peer: Option<Extension<PeerAddress>>, headers: &
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(PeerAddress(peer))| {
         peer.ip()
     });
-    proxies.client(peer, headers)
+    proxies.client(peer, headers, state.settings.trusted_proxy_hops)
 }
 
 impl From<NotJudged> for Plain {

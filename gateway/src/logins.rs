@@ -21,7 +21,8 @@ use crate::LoginSettings;
 
 /// How long a login waits for others of its count to be judged.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most counts of each kind, some 10 MiB. Every one of them cost its maker a password's computation.
+/// The most counts of each kind, some 10 MiB. A count that stays is a password that was judged, which costs auth a
+/// computation, and one address has no more of them in a window than its own count lets pass.
 const CAPACITY: usize = 50_000;
 
 /// The failures of every client that this process has seen lately.
@@ -58,35 +59,28 @@ impl Logins {
             let address = self.addresses.place(address).await?;
             Ok((address, self.accounts.place(account).await?))
         };
-        let (at_address, at_account) = timeout(PATIENCE, places).await.map_err(|_| NotJudged::Busy)??;
-        Ok(Attempt {
-            logins: self,
-            account,
-            at_account: Judged::new(at_account),
-            at_address: Judged::new(at_address),
-        })
+        let (mut at_address, mut at_account) = timeout(PATIENCE, places).await.map_err(|_| NotJudged::Busy)??;
+        (at_address.is_failure, at_account.is_failure) = (true, true);
+        Ok(Attempt { at_account, at_address })
     }
 }
 
 /// A login that is being judged.
 pub(crate) struct Attempt<'a> {
-    logins: &'a Logins,
-    account: u64,
-    at_account: Judged,
-    at_address: Judged,
+    at_account: Place<'a>,
+    at_address: Place<'a>,
 }
 
 impl Attempt<'_> {
     /// The password was right: the account's failures from this address are forgotten.
     pub(crate) fn succeeded(self) {
-        self.logins.accounts.forget(self.account);
+        self.at_account.counts.forget(self.at_account.key);
         self.was_no_failure();
     }
 
     /// Nobody could judge it, or it was right.
     pub(crate) fn was_no_failure(mut self) {
-        self.at_account.place = None;
-        self.at_address.place = None;
+        (self.at_account.is_failure, self.at_address.is_failure) = (false, false);
     }
 }
 
@@ -106,15 +100,14 @@ struct Count {
     places: Arc<Semaphore>,
 }
 
-/// A place in a count, given back by dropping it.
-struct Place {
+/// A place in a count, or one that is waited for. Dropping it gives it back, or makes it a failure. A count without places
+/// or failures is forgotten with its last one: what nobody judged leaves nothing behind.
+struct Place<'a> {
+    counts: &'a Counts,
+    key: u64,
     count: Arc<Count>,
-    permit: OwnedSemaphorePermit,
-}
-
-/// A place that is a failure when it is dropped.
-struct Judged {
-    place: Option<Place>,
+    permit: Option<OwnedSemaphorePermit>,
+    is_failure: bool,
 }
 
 impl Counts {
@@ -133,13 +126,21 @@ impl Counts {
         self.hasher.hash_one(of)
     }
 
-    async fn place(&self, key: u64) -> Result<Place, NotJudged> {
-        let count = self.current(key, Instant::now());
-        let permit = Arc::clone(&count.places).acquire_owned().await;
-        match permit {
-            Ok(permit) => Ok(Place { count, permit }),
+    async fn place(&self, key: u64) -> Result<Place<'_>, NotJudged> {
+        let mut place = Place {
+            counts: self,
+            key,
+            count: self.current(key, Instant::now()),
+            permit: None,
+            is_failure: false,
+        };
+        match Arc::clone(&place.count.places).acquire_owned().await {
+            Ok(permit) => {
+                place.permit = Some(permit);
+                Ok(place)
+            }
             Err(_closed) => Err(NotJudged::TooManyFailures {
-                retry_seconds: count.ends_at.duration_since(Instant::now()).as_secs() + 1,
+                retry_seconds: place.count.ends_at.duration_since(Instant::now()).as_secs() + 1,
             }),
         }
     }
@@ -154,8 +155,11 @@ impl Counts {
             by_key.retain(|_, count| now < count.ends_at);
         }
         if by_key.len() >= CAPACITY {
-            // All of them are young, so somebody has very many addresses, and a count of one of them holds up nobody.
-            by_key.clear();
+            // All of them are young, so somebody has very many addresses.
+            let first_to_end = by_key.iter().min_by_key(|(_, count)| count.ends_at);
+            if let Some(key) = first_to_end.map(|(key, _)| *key) {
+                by_key.remove(&key);
+            }
         }
         let count = Arc::new(Count {
             limit: self.limit,
@@ -171,26 +175,35 @@ impl Counts {
         self.lock().remove(&key);
     }
 
+    /// Forgets a count without failures whose holder is about to let go of it and that nobody else holds.
+    fn forget_unused(&self, key: u64, count: &Arc<Count>) {
+        let mut by_key = self.lock();
+        let is_kept = by_key.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, count));
+        // Ours and the map's; others could only take theirs from the map, which is locked.
+        if is_kept && Arc::strong_count(count) == 2 && count.failures.load(Ordering::Acquire) == 0 {
+            by_key.remove(&key);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Count>>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Judged {
-    fn new(place: Place) -> Self {
-        Self { place: Some(place) }
-    }
-}
-
-impl Drop for Judged {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let Some(Place { count, permit }) = self.place.take() else {
-            return;
-        };
-        permit.forget();
-        if count.failures.fetch_add(1, Ordering::AcqRel) + 1 >= count.limit {
-            count.places.close();
+        let permit = self.permit.take();
+        if self.is_failure {
+            if let Some(permit) = permit {
+                permit.forget();
+            }
+            if self.count.failures.fetch_add(1, Ordering::AcqRel) + 1 >= self.count.limit {
+                self.count.places.close();
+            }
+        } else {
+            drop(permit);
         }
+        self.counts.forget_unused(self.key, &self.count);
     }
 }
 
@@ -309,13 +322,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_never_remembers_more_than_its_capacity() {
-        let logins = logins(1, 1_000_000);
+    async fn logins_that_nobody_judges_leave_nothing_behind_and_clear_no_count() {
+        let logins = logins(1, 100);
+        logins.fail("ada", HOME).await.unwrap();
         for n in 0..=CAPACITY {
-            logins.fail(&format!("user{n}"), HOME).await.unwrap();
+            let unjudged = logins.begin(&format!("user{n}"), HOME.parse().unwrap()).await;
+            unjudged.unwrap().was_no_failure();
         }
-        assert!(logins.accounts.lock().len() <= CAPACITY);
-        let last = format!("user{CAPACITY}");
-        assert!(logins.fail(&last, HOME).await.is_err());
+        assert!(logins.fail("ada", HOME).await.is_err(), "her count stands");
+        assert_eq!((logins.accounts.lock().len(), logins.addresses.lock().len()), (1, 1));
+        logins.succeed("bob", ELSEWHERE).await.unwrap();
+        assert_eq!((logins.accounts.lock().len(), logins.addresses.lock().len()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_that_somebody_waits_for_is_not_forgotten() {
+        let logins = logins(1, 100);
+        let client = HOME.parse().unwrap();
+        let judged = logins.begin("ada", client).await.unwrap();
+        let mut next = Box::pin(logins.begin("ada", client));
+        assert!((&mut next).now_or_never().is_none());
+        judged.was_no_failure();
+        drop(next.await.unwrap());
+        assert!(logins.fail("ada", HOME).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_never_remembers_more_than_its_capacity_and_forgets_the_oldest_first() {
+        let logins = logins(1, 1);
+        let client = |n: usize| format!("2001:db8:{:x}:{:x}::1", n >> 16, n & 0xffff);
+        for n in 0..=CAPACITY {
+            logins.fail("ada", &client(n)).await.unwrap();
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(logins.accounts.lock().len(), CAPACITY);
+        for n in [1, CAPACITY] {
+            assert!(logins.fail("ada", &client(n)).await.is_err(), "{n}");
+        }
+        logins.fail("ada", &client(0)).await.unwrap();
     }
 }

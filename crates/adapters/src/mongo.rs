@@ -14,12 +14,20 @@ use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::event::EventHandler;
 use mongodb::event::sdam::SdamEvent;
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use crate::ConnectError;
 
 /// How long a caller waits for one call before it hears [`PortError::Unavailable`].
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The most calls of this process at a time. A server that froze answers none, and each goes on without its caller:
+/// without a bound they would pile up for as long as requests come. The driver's pool has ten connections, so these are
+/// many waiting ones already.
+pub const MOST_CALLS: usize = 256;
+static CALLS: Semaphore = Semaphore::const_new(MOST_CALLS);
 
 /// The driver's code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11000;
@@ -84,7 +92,8 @@ fn warn_of_standalone(event: SdamEvent) {
 ///
 /// The call is a task of its own: dropping or timing out a driver's future half-way corrupts its connection or its
 /// stream. Dropping the returned future leaves the call running; so does the deadline of ten seconds, which the
-/// caller hears as `Unavailable` while the outcome stays unknown.
+/// caller hears as `Unavailable` while the outcome stays unknown. Where [`MOST_CALLS`] are under way it waits for one of
+/// them to end, and is not begun when none does.
 ///
 /// # Errors
 /// Those of [`port_error`]; `Unavailable` at the deadline.
@@ -103,7 +112,7 @@ pub async fn complete<T: Send + 'static>(
 }
 
 /// Like [`complete`], for several calls that belong together; without a deadline for those whose length depends on a
-/// file's, where each call has its own.
+/// file's, where each call has its own, and counts for itself.
 ///
 /// # Errors
 /// The task's; `Unavailable` at the deadline or when the task panics.
@@ -113,17 +122,36 @@ pub async fn complete_all<T: Send + 'static>(
     calls: impl Future<Output = Result<T, PortError>> + Send + 'static,
 ) -> Result<T, PortError> {
     let operation = operation.into();
-    let task = tokio::spawn(calls.in_current_span());
     #[cfg(feature = "seeded-bugs")]
     let deadline = deadline.filter(|_| !domain::seeded_bugs::is_on("no-deadline"));
-    let joined = match deadline {
-        None => task.await,
-        Some(deadline) => match tokio::time::timeout(deadline, task).await {
-            Ok(joined) => joined,
-            Err(elapsed) => return Err(PortError::unavailable(operation, elapsed)),
-        },
-    };
+    if let Some(deadline) = deadline {
+        return complete_one_of(&CALLS, operation, deadline, calls).await;
+    }
+    let joined = tokio::spawn(calls.in_current_span()).await;
     joined.unwrap_or_else(|error| Err(PortError::unavailable(operation, error)))
+}
+
+/// Runs calls to their end in a place of `places`, which they keep until then.
+async fn complete_one_of<T: Send + 'static>(
+    places: &'static Semaphore,
+    operation: Cow<'static, str>,
+    deadline: Duration,
+    calls: impl Future<Output = Result<T, PortError>> + Send + 'static,
+) -> Result<T, PortError> {
+    let deadline = Instant::now() + deadline;
+    let place = match timeout_at(deadline, places.acquire()).await {
+        Ok(Ok(place)) => place,
+        Ok(Err(closed)) => return Err(PortError::unavailable(operation, closed)),
+        Err(elapsed) => return Err(PortError::unavailable(operation, elapsed)),
+    };
+    let calls = async move {
+        let _place = place;
+        calls.await
+    };
+    match timeout_at(deadline, tokio::spawn(calls.in_current_span())).await {
+        Ok(joined) => joined.unwrap_or_else(|error| Err(PortError::unavailable(operation, error))),
+        Err(elapsed) => Err(PortError::unavailable(operation, elapsed)),
+    }
 }
 
 /// Sorts a driver's error by what the caller does next: a violated unique index is `Conflict`, a full disk is `Full`, a
@@ -164,6 +192,8 @@ pub fn error_codes(error: &Error) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     async fn options(text: &str) -> ClientOptions {
@@ -218,6 +248,29 @@ mod tests {
         drop(call);
         begin.send(()).unwrap();
         ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn calls_that_get_no_answer_are_bounded_and_the_next_ones_wait_for_them() {
+        let places: &Semaphore = Box::leak(Box::new(Semaphore::new(2)));
+        let (begun, answers) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        for _ in 0..5 {
+            let (begun, answers) = (Arc::clone(&begun), Arc::clone(&answers));
+            let call = async move {
+                begun.add_permits(1);
+                answers.acquire().await.unwrap().forget();
+                Ok(())
+            };
+            let answer = complete_one_of(places, "test".into(), Duration::ZERO, call).await;
+            assert!(matches!(answer, Err(PortError::Unavailable { .. })));
+        }
+        let next = tokio::spawn(complete_one_of(places, "test".into(), DEADLINE, async { Ok(()) }));
+        let _both = begun.acquire_many(2).await.unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(begun.available_permits(), 0, "two were begun");
+        assert!(!next.is_finished());
+        answers.add_permits(1);
+        next.await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -101,7 +101,7 @@ impl GatewayState {
         Readiness::new()
             .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
             .requires("blob store", of(&self.blobs, async |blobs| blobs.ping().await))
-            .degraded_by("space", of(&self.space, async |space| space.check(0).await))
+            .degraded_by("space", of(&self.space, async |space| space.check().await))
             .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await))
             .degraded_by(
                 "auth",

@@ -56,19 +56,21 @@ async fn receive(state: &GatewayState, headers: &HeaderMap, body: Body) -> Resul
     }
     let boundary = Boundary::of(headers).ok_or(Plain::NotOneFile)?;
     let name = name(state, &owner, headers).await?;
-    if let Name::Of(first) = &name {
+    let space = if let Name::Of(first) = &name {
         if first.job.state == JobState::Receiving {
             return Err(Plain::KeyInUse);
         }
+        None
     } else {
-        let space = state.space.check(body.size_hint().lower()).await;
-        space.map_err(|error| Trouble::logged(&error))?;
-    }
+        let space = state.space.reserve(body.size_hint().lower()).await;
+        Some(space.map_err(|error| Trouble::logged(&error))?)
+    };
     let upload = Upload {
         owner,
         name,
         boundary,
         body,
+        space,
     };
     let accepted = intake::receive(state, upload).await;
     let accepted = accepted.map_err(refusal)?;

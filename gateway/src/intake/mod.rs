@@ -23,6 +23,7 @@ use tracing::Instrument as _;
 
 use crate::GatewayState;
 use crate::multipart::{Boundary, Event, Malformed, Parser, PartHead};
+use crate::space::Reservation;
 use comparing::Comparing;
 pub(crate) use form::MAX_VALUE_BYTES;
 use form::{Field, Form};
@@ -35,6 +36,8 @@ pub(crate) struct Upload {
     pub(crate) name: Name,
     pub(crate) boundary: Boundary,
     pub(crate) body: Body,
+    /// The room that is kept for it; None when nothing of it is to be stored.
+    pub(crate) space: Option<Reservation>,
 }
 
 /// What its client calls an upload.
@@ -130,7 +133,7 @@ pub(crate) fn interrupted() -> Reason {
 /// Takes an upload to its commit and has it announced. Dropping the future does not stop it.
 pub(crate) async fn receive(state: &GatewayState, upload: Upload) -> Result<Accepted, UploadError> {
     let (tell, told) = oneshot::channel();
-    let reception = Reception::new(state.clone(), upload.owner, upload.name);
+    let reception = Reception::new(state.clone(), upload.owner, upload.name, upload.space);
     let span = tracing::info_span!("upload", job.id = tracing::field::Empty);
     let task = async move {
         let outcome = reception.run(&upload.boundary, upload.body).await;
@@ -148,6 +151,7 @@ struct Reception {
     state: GatewayState,
     owner: Address,
     name: Name,
+    space: Option<Reservation>,
     given_up: CancellationToken,
     form: Form,
     field: Field,
@@ -161,11 +165,12 @@ enum File {
 }
 
 impl Reception {
-    fn new(state: GatewayState, owner: Address, name: Name) -> Self {
+    fn new(state: GatewayState, owner: Address, name: Name, space: Option<Reservation>) -> Self {
         Self {
             state,
             owner,
             name,
+            space,
             given_up: CancellationToken::new(),
             form: Form::default(),
             field: Field::Ignored,
@@ -212,7 +217,12 @@ impl Reception {
                 },
                 Event::Part(head) => self.begin_part(head).await?,
                 Event::Data(bytes) => match (&mut self.field, &mut self.file) {
-                    (Field::File, Some(File::Stored(storing))) => storing.write(bytes).await?,
+                    (Field::File, Some(File::Stored(storing))) => {
+                        if let Some(space) = &mut self.space {
+                            space.arrived(bytes.len() as u64).await.map_err(UploadError::Store)?;
+                        }
+                        storing.write(bytes).await?;
+                    }
                     (Field::File, Some(File::Compared(comparing))) => comparing.write(&bytes),
                     (field, _) => field.append(&bytes)?,
                 },

@@ -8,7 +8,7 @@ use testkit::until;
 
 use crate::client::Answer;
 use crate::faults::{Fault, FaultyBlobs, FaultyJobs, Plan};
-use crate::gateway::{ADA, Gateway, Setup, file, form, upload_head};
+use crate::gateway::{ADA, CONTENT_TYPE, Gateway, Setup, file, form, head, upload_head};
 
 struct Faulty {
     gateway: Gateway,
@@ -296,4 +296,62 @@ async fn the_store_is_asked_for_its_space_once_in_a_few_seconds() {
         (1..=began.elapsed().as_secs() / 5 + 1).contains(&asked),
         "{asked} times"
     );
+}
+
+/// One chunk of a body whose length nobody announced.
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+#[tokio::test]
+async fn an_upload_that_did_not_say_its_length_ends_when_space_runs_out_and_leaves_nothing() {
+    const MEBIBYTE: u64 = 1024 * 1024;
+    let piece_bytes = 1024 * 1024;
+    for (free_mebibytes, status) in [(200, 200), (163, 507)] {
+        let space = Space {
+            total_bytes: 1000 * MEBIBYTE,
+            free_bytes: free_mebibytes * MEBIBYTE,
+        };
+        let faulty = Faulty::start_with_space(Some(space)).await;
+        let mut client = faulty.gateway.connect().await;
+        let headers = [
+            ("Authorization", &*format!("Bearer {}", faulty.token)),
+            ("Content-Type", CONTENT_TYPE),
+            ("Transfer-Encoding", "chunked"),
+        ];
+        client.send(head("POST", "/upload", &headers)).await;
+        let body = form(&[file("file", "clip.mp4", &vec![7; 65 * piece_bytes])]);
+        for piece in body.chunks(piece_bytes) {
+            client.send(chunk(piece)).await;
+        }
+        client.send(b"0\r\n\r\n").await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status, "{free_mebibytes}: {answer:?}");
+        if status == 507 {
+            answer.assert_plain(507, "there is no space left for this upload, please try again later");
+            faulty.assert_nothing_is_left().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_uploads_under_way_have_announced_is_not_given_to_others() {
+    let space = Space {
+        total_bytes: 1_000_000,
+        free_bytes: 500_000,
+    };
+    let faulty = Faulty::start_with_space(Some(space)).await;
+    let mut first = faulty.gateway.connect().await;
+    first
+        .send(upload_head(&faulty.token, 200_000, &[("Expect", "100-continue")]))
+        .await;
+    assert_eq!(first.answer().await.status, 100);
+    assert_eq!(answer_to_announced(&faulty, 200_000).await.status, 507);
+    assert_eq!(answer_to_announced(&faulty, 150_000).await.status, 100);
+    drop(first);
+    until("its room is free again", async || {
+        let answer = answer_to_announced(&faulty, 200_000).await;
+        (answer.status == 100).then_some(())
+    })
+    .await;
 }

@@ -1,6 +1,6 @@
 //! What the owner, the operator and the janitor decide by.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::{Bucket, Fid, JobId, JobState, Reason, Reference, VerdictKind};
@@ -132,13 +132,12 @@ struct Attempt {
 
 impl Naming {
     fn video(&self) -> Reference {
-        let lost = match self.state {
-            JobState::Failed => self.uploaded_at.is_none(),
-            JobState::Cancelled => true,
-            JobState::Done => self.video_unneeded,
-            _ => false,
-        };
-        if lost { Reference::Lost } else { Reference::Live }
+        match self.state {
+            JobState::Failed if self.uploaded_at.is_none() => Reference::Unaccepted,
+            JobState::Cancelled => Reference::Lost,
+            JobState::Done if self.video_unneeded => Reference::Lost,
+            _ => Reference::Live,
+        }
     }
 
     /// The MP3 that is finished or just being written.
@@ -150,29 +149,23 @@ impl Naming {
 }
 
 pub(super) async fn references(jobs: Jobs, bucket: Bucket, ids: Vec<Fid>) -> Result<Vec<Reference>, Error> {
-    let mut live = HashSet::new();
-    let mut lost = HashSet::new();
+    let mut references = HashMap::new();
     for batch in ids.chunks(BATCH) {
         for naming in named(&jobs, bucket, batch).await? {
             match bucket {
-                Bucket::Videos if naming.video() == Reference::Live => {
-                    live.insert(fid(naming.id));
-                }
                 Bucket::Videos => {
-                    lost.insert(fid(naming.id));
+                    references.insert(fid(naming.id), naming.video());
                 }
                 Bucket::Mp3s => {
-                    live.extend(naming.live_mp3s().map(fid));
-                    lost.extend(naming.attempt_fids.into_iter().map(fid));
+                    for lost in naming.attempt_fids.iter().copied().map(fid) {
+                        references.entry(lost).or_insert(Reference::Lost);
+                    }
+                    references.extend(naming.live_mp3s().map(|live| (fid(live), Reference::Live)));
                 }
             }
         }
     }
-    let reference = |id: &Fid| match (live.contains(id), lost.contains(id)) {
-        (true, _) => Reference::Live,
-        (false, true) => Reference::Lost,
-        (false, false) => Reference::Unknown,
-    };
+    let reference = |id| references.get(id).copied().unwrap_or(Reference::Unknown);
     Ok(ids.iter().map(reference).collect())
 }
 

@@ -79,6 +79,7 @@ pub(crate) async fn run(wish: Wish, scene: &str) -> anyhow::Result<ExitCode> {
         "locked-store" => stage.locked_store().await?,
         _ => bail!("there is no scene `{scene}`"),
     };
+    stage.site.rest().await;
     let window = cells::window(hit, began, ledger.now());
     let findings = cells::conclude(&stage.load, &wish, &[window]).await?;
     stage.broken.iter().for_each(say);

@@ -146,7 +146,7 @@ async fn visit_all(load: Arc<Load>, mut site: Site, cells: Vec<Cell>) -> anyhow:
         let window = window(stopped, began, load.ledger.now());
         visits.push(Visit { cell, visited, window });
     }
-    site.wake().await;
+    site.rest().await;
     Ok(visits)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 use tokio::process::Command;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::points::{Cell, LOSS, Set, Way};
@@ -31,6 +31,8 @@ pub(crate) struct Site {
     /// Where the scripts are; see `runtime::crashpoints`.
     directory: PathBuf,
     uploads: usize,
+    /// Users and others that were sent and may still be under way.
+    sent: JoinSet<()>,
     /// Wakes the process that stands still.
     stalled: Option<JoinHandle<()>>,
 }
@@ -42,6 +44,7 @@ impl Site {
             load: Arc::clone(load),
             directory: directory.to_owned(),
             uploads: first_number,
+            sent: JoinSet::new(),
             stalled: None,
         }
     }
@@ -85,6 +88,12 @@ impl Site {
         if let Some(stalled) = self.stalled.take() {
             stalled.await.ok();
         }
+    }
+
+    /// Waits until everybody who was sent is through: whoever has to try again must not come in the middle of the checks.
+    pub(crate) async fn rest(&mut self) {
+        self.wake().await;
+        while self.sent.join_next().await.is_some() {}
     }
 
     async fn go_to(&mut self, cell: &Cell) -> anyhow::Result<Option<String>> {
@@ -158,7 +167,7 @@ impl Site {
     fn send(&mut self, way: Way) {
         self.uploads += 1;
         let (load, number) = (Arc::clone(&self.load), self.uploads);
-        tokio::spawn(async move {
+        self.sent.spawn(async move {
             match way {
                 Way::Janitor | Way::JanitorAfterLoss => drop(load.home.janitor().await),
                 Way::LongUpload => drop(load.plain(number, "minute").await),

@@ -2,8 +2,7 @@
 //!
 //! What our own records call lost goes at once, however much it is: remains of uploads and attempts that came to
 //! nothing, videos of cancelled jobs, and those that were to go once their MP3 was done. A finished file of ours whose
-//! job no record knows, or whose upload the record does not call accepted, is never deleted unasked: an emptied or
-//! restored job store must cost nobody a byte. Parts of files
+//! job no record knows is never deleted unasked: an emptied or restored job store must cost nobody a byte. Parts of files
 //! nobody knows go once they are a day old, unless they are more than a tenth of our files in a bucket, or more than 100.
 //! What is held back waits for `gateway janitor --confirm`. Finished files of the original system are never touched.
 //!
@@ -76,8 +75,6 @@ enum Why {
     Lost,
     /// A finished file of ours that no record knows.
     Unknown,
-    /// A finished file of ours whose upload the record does not call accepted.
-    Unaccepted,
     /// Parts without a file that no record knows, a day old.
     Forgotten,
 }
@@ -133,7 +130,7 @@ impl Janitor {
         }
     }
 
-    /// Goes round once. `confirmed` deletes what no record vouches for, too, however much it is.
+    /// Goes round once. `confirmed` deletes what no record knows, too, however much it is.
     ///
     /// # Errors
     /// A store does not answer; some of the files may be deleted. A file that cannot be deleted is none: it is counted
@@ -146,7 +143,7 @@ impl Janitor {
         let too_much = forgotten_is_too_much(&found);
         let allowed = |why| match why {
             Why::Lost => true,
-            Why::Unknown | Why::Unaccepted => confirmed,
+            Why::Unknown => confirmed,
             Why::Forgotten => confirmed || !too_much,
         };
         let mut buckets = Vec::new();
@@ -187,7 +184,6 @@ impl Janitor {
                 .extend(references.filter_map(|(id, reference)| match reference {
                     Reference::Live => None,
                     Reference::Lost => Some((id, Why::Lost)),
-                    Reference::Unaccepted => Some((id, Why::Unaccepted)),
                     Reference::Unknown => Some((id, Why::Unknown)),
                 }));
             tokio::time::sleep(REST).await;
@@ -203,7 +199,7 @@ impl Janitor {
                 .unneeded
                 .extend(references.filter_map(|(id, reference)| match reference {
                     Reference::Live => None,
-                    Reference::Lost | Reference::Unaccepted => Some((id, Why::Lost)),
+                    Reference::Lost => Some((id, Why::Lost)),
                     Reference::Unknown => is_forgotten(id).then_some((id, Why::Forgotten)),
                 }));
             tokio::time::sleep(REST).await;
@@ -249,12 +245,7 @@ impl Janitor {
         let file = self.blobs.stat(bucket, id).await?;
         let still = match why {
             // A foreign writer may have finished it in the meantime: then it is a foreign file.
-            Why::Lost => match reference {
-                Reference::Lost => file.is_none_or(|file| file.ours),
-                Reference::Unaccepted => file.is_none(),
-                Reference::Live | Reference::Unknown => false,
-            },
-            Why::Unaccepted => reference == Reference::Unaccepted && file.is_some_and(|file| file.ours),
+            Why::Lost => reference == Reference::Lost && file.is_none_or(|file| file.ours),
             Why::Unknown => reference == Reference::Unknown && file.is_some_and(|file| file.ours),
             // Finished in the meantime, it is a file.
             Why::Forgotten => reference == Reference::Unknown && file.is_none(),
@@ -308,7 +299,7 @@ impl fmt::Display for Report {
             )?;
         }
         if self.held_back {
-            f.write_str("no job record vouches for what is held back: if the records are complete, run `gateway janitor --confirm`, or `mp3converter janitor --confirm` in the single process")
+            f.write_str("of what is held back no job record knows: if the records are complete, run `gateway janitor --confirm`, or `mp3converter janitor --confirm` in the single process")
         } else {
             f.write_str("all is well")
         }

@@ -32,10 +32,6 @@ pub async fn run(state: GatewayState) {
 /// The record first, which only one can win, and then the file: the other way round, an upload that comes back to life
 /// between the two would be committed without its file. What a crash leaves between them the janitor finds.
 ///
-/// A whole file stays. Its upload stopped between the end of the file and the commit, or the records were restored from
-/// a time when it was still arriving, and it was accepted since: nobody here can tell. It waits for
-/// `gateway janitor --confirm`.
-///
 /// # Errors
 /// A store is away. What is left is done the next time, or by the janitor.
 pub async fn end_lapsed(state: &GatewayState) -> Result<(), PortError> {
@@ -44,13 +40,6 @@ pub async fn end_lapsed(state: &GatewayState) -> Result<(), PortError> {
             tracing::info!(job.id = %id, "ended an upload whose gateway went away");
             #[cfg(feature = "seeded-bugs")]
             if runtime::seeded_bugs::is_on("no-janitor") {
-                continue;
-            }
-            if state.blobs.stat(Bucket::Videos, id).await?.is_some() {
-                tracing::warn!(
-                    job.id = %id,
-                    "the file of an upload that was not committed is whole: it stays until `gateway janitor --confirm`"
-                );
                 continue;
             }
             state.blobs.delete(Bucket::Videos, id).await?;

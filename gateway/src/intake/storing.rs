@@ -128,7 +128,7 @@ impl Storing {
                 discard(&state, id, None, interrupted()).await;
                 return Err(UploadError::GivenUp);
             }
-            // The file stays: the record may name it. If it does not, the lapsed lease tells, and the janitor holds it back.
+            // The file stays: the record may name it. If it does not, the lapsed lease tells, and the file goes then.
             Committed::Unknown(error) => return Err(UploadError::Store(error)),
         }
         tracing::info!(job.id = %id, size_bytes, "took an upload");

@@ -227,19 +227,6 @@ impl Gateway {
         id
     }
 
-    /// The parts of a video that is being written, by a writer that is never heard of again.
-    pub(crate) async fn leave_unfinished(&self, id: Fid) {
-        let blob = NewBlob {
-            id,
-            job: id,
-            owner: address(ADA),
-            filename: "clip.mp4".to_owned(),
-        };
-        let mut writer = self.blobs.put(Bucket::Videos, blob).await.unwrap();
-        writer.write(vec![7; 600_000].into()).await.unwrap();
-        std::mem::forget(writer);
-    }
-
     /// Where the bytes of a file are.
     pub(crate) fn blob_path(&self, bucket: Bucket, id: Fid) -> PathBuf {
         self.scratch

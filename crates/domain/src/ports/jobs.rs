@@ -132,12 +132,9 @@ pub enum Announcement {
 pub enum Reference {
     /// A job needs it, or is just writing it.
     Live,
-    /// A job names it, and will never need it again: an attempt that came to nothing, the video of a cancelled job or of
-    /// one converted for good.
+    /// A job names it, and will never need it again: an upload or an attempt that came to nothing, the video of a
+    /// cancelled job or of one converted for good.
     Lost,
-    /// The video of an upload that the record does not call accepted: the remains of one that stopped, or a whole file, of
-    /// a crash before the commit, or because the records were restored and know less than once was so.
-    Unaccepted,
     /// No job names it.
     Unknown,
 }

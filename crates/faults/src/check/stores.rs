@@ -15,16 +15,12 @@ pub(super) async fn check(load: &Load, jobs: &[Value], findings: &mut Findings) 
     let stores = load.home.stores().await?;
     // What was taken back is not needed any more.
     let unneeded = |job: &&Value| matches!(job["reason"]["code"].as_str(), Some("upload_interrupted" | "cancelled"));
-    // A whole file that was never committed waits for the operator, and the janitor says so.
-    let waits = findings.janitor.contains("janitor --confirm");
-    let never_committed = |job: &&Value| waits && job["reason"]["code"] == "upload_interrupted";
-    let waiting: BTreeSet<&str> = jobs.iter().filter(never_committed).map(|job| text(job, "id")).collect();
     let uploaded = jobs.iter().filter(|job| !unneeded(job));
     let videos: BTreeSet<&str> = uploaded.map(|job| text(job, "id")).collect();
     let mp3s: BTreeSet<&str> = jobs.iter().filter_map(|job| job["mp3_fid"].as_str()).collect();
     for (bucket, files, expected) in [("videos", &stores.videos, videos), ("mp3s", &stores.mp3s, mp3s)] {
         let there: BTreeSet<&str> = files.whole.keys().map(String::as_str).collect();
-        for fid in there.difference(&expected).filter(|fid| !waiting.contains(*fid)) {
+        for fid in there.difference(&expected) {
             findings.orphans += 1;
             findings.breach("I3", &[fid], format!("{bucket} has file {fid}, which no job needs"));
         }

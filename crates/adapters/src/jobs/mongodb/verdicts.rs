@@ -1,6 +1,6 @@
 //! What the owner, the operator and the janitor decide by.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::{Bucket, Fid, JobId, JobState, Reason, Reference, VerdictKind};
@@ -132,12 +132,13 @@ struct Attempt {
 
 impl Naming {
     fn video(&self) -> Reference {
-        match self.state {
-            JobState::Failed if self.uploaded_at.is_none() => Reference::Unaccepted,
-            JobState::Cancelled => Reference::Lost,
-            JobState::Done if self.video_unneeded => Reference::Lost,
-            _ => Reference::Live,
-        }
+        let lost = match self.state {
+            JobState::Failed => self.uploaded_at.is_none(),
+            JobState::Cancelled => true,
+            JobState::Done => self.video_unneeded,
+            _ => false,
+        };
+        if lost { Reference::Lost } else { Reference::Live }
     }
 
     /// The MP3 that is finished or just being written.
@@ -149,23 +150,29 @@ impl Naming {
 }
 
 pub(super) async fn references(jobs: Jobs, bucket: Bucket, ids: Vec<Fid>) -> Result<Vec<Reference>, Error> {
-    let mut references = HashMap::new();
+    let mut live = HashSet::new();
+    let mut lost = HashSet::new();
     for batch in ids.chunks(BATCH) {
         for naming in named(&jobs, bucket, batch).await? {
             match bucket {
+                Bucket::Videos if naming.video() == Reference::Live => {
+                    live.insert(fid(naming.id));
+                }
                 Bucket::Videos => {
-                    references.insert(fid(naming.id), naming.video());
+                    lost.insert(fid(naming.id));
                 }
                 Bucket::Mp3s => {
-                    for lost in naming.attempt_fids.iter().copied().map(fid) {
-                        references.entry(lost).or_insert(Reference::Lost);
-                    }
-                    references.extend(naming.live_mp3s().map(|live| (fid(live), Reference::Live)));
+                    live.extend(naming.live_mp3s().map(fid));
+                    lost.extend(naming.attempt_fids.into_iter().map(fid));
                 }
             }
         }
     }
-    let reference = |id| references.get(id).copied().unwrap_or(Reference::Unknown);
+    let reference = |id: &Fid| match (live.contains(id), lost.contains(id)) {
+        (true, _) => Reference::Live,
+        (false, true) => Reference::Lost,
+        (false, false) => Reference::Unknown,
+    };
     Ok(ids.iter().map(reference).collect())
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn references(readers: &SqlitePool, bucket: Bucket, ids: &[Fid]
     let sql = match bucket {
         Bucket::Videos => {
             "SELECT CASE WHEN job.id IS NULL THEN 'unknown'
-                 WHEN job.state = 'failed' AND job.uploaded_at IS NULL THEN 'unaccepted'
+                 WHEN job.state = 'failed' AND job.uploaded_at IS NULL THEN 'lost'
                  WHEN job.state = 'cancelled' OR job.state = 'done' AND job.video_unneeded THEN 'lost'
                  ELSE 'live' END
              FROM json_each(?1) AS wanted LEFT JOIN jobs AS job ON job.id = wanted.value ORDER BY wanted.key"
@@ -81,7 +81,6 @@ pub(super) async fn references(readers: &SqlitePool, bucket: Bucket, ids: &[Fid]
     let reference = |row: &sqlx::sqlite::SqliteRow| match row.try_get(0)? {
         "live" => Ok(Reference::Live),
         "lost" => Ok(Reference::Lost),
-        "unaccepted" => Ok(Reference::Unaccepted),
         "unknown" => Ok(Reference::Unknown),
         _ => Err(record::unreadable("no such reference")),
     };

@@ -176,7 +176,7 @@ pub async fn videos_are_live_until_nothing_can_come_of_them(bench: Bench) -> Res
         (bench.ended(dead).await?, Reference::Live),
         (cancelled, Reference::Lost),
         (bench.ended(converted_for_good).await?, Reference::Lost),
-        (interrupted, Reference::Unaccepted),
+        (interrupted, Reference::Lost),
         (Fid::new(), Reference::Unknown),
     ] {
         let answer = bench.store.references(Bucket::Videos, &[id]).await?;

@@ -287,11 +287,8 @@ impl Story {
         let mp3s: Vec<Fid> = model.every_attempt.iter().chain(&self.foreign_mp3s).copied().collect();
         let expected: Vec<Reference> = mp3s.iter().map(|fid| model.reference(*fid)).collect();
         assert_eq!(store.references(Bucket::Mp3s, &mp3s).await?, expected);
-        let video = match model.state {
-            JobState::Cancelled => Reference::Lost,
-            JobState::Failed if !model.uploaded => Reference::Unaccepted,
-            _ => Reference::Live,
-        };
+        let lost = model.state == JobState::Cancelled || model.state == JobState::Failed && !model.uploaded;
+        let video = if lost { Reference::Lost } else { Reference::Live };
         assert_eq!(store.references(Bucket::Videos, &[self.id]).await?, [video]);
         Ok(())
     }

@@ -19,7 +19,7 @@ pub(super) enum Set {
 pub(super) enum Way {
     /// An upload of a second.
     Upload,
-    /// An upload of a minute, which is under conversion long enough for its record to be looked at.
+    /// One of ten minutes, whose conversion lasts longer than the pause in which its record is asked for.
     LongUpload,
     /// One that takes so long that its lease is renewed.
     SlowUpload,

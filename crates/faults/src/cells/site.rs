@@ -170,7 +170,7 @@ impl Site {
         self.sent.spawn(async move {
             match way {
                 Way::Janitor | Way::JanitorAfterLoss => drop(load.home.janitor().await),
-                Way::LongUpload => drop(load.plain(number, "minute").await),
+                Way::LongUpload => drop(load.plain(number, "ten-minutes").await),
                 Way::SlowUpload => drop(load.slow(number).await),
                 Way::BrokenUpload => load.broken(number).await,
                 Way::KeyedUpload => drop(load.keyed_upload(number).await),

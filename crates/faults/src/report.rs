@@ -14,6 +14,23 @@ pub(crate) struct Window {
     pub(crate) ended: Duration,
 }
 
+#[cfg(test)]
+impl Window {
+    /// A fault from one second to another.
+    pub(crate) fn of(act: crate::plan::Act, began: u64, ended: u64) -> Self {
+        let fault = Fault {
+            kind: "F",
+            act,
+            lasts: Duration::ZERO,
+        };
+        Self {
+            fault,
+            began: Duration::from_secs(began),
+            ended: Duration::from_secs(ended),
+        }
+    }
+}
+
 /// How many faults began while a job was between its acceptance and its end, both in `(accepted, ended)`.
 pub(crate) fn hits(faults: &[Window], jobs: &[(Duration, Duration)]) -> usize {
     let is_hit = |window: &&Window| {

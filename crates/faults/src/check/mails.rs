@@ -125,7 +125,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::plan::{Act, Fault, Service};
+    use crate::plan::{Act, Service};
     use crate::sink::Mood;
 
     fn mail(at: u64, to: &str) -> Mail {
@@ -135,18 +135,6 @@ mod tests {
             recipients: vec![to.to_owned()],
             text: "To: owner1@example.com\n\nmp3 file_id: 9 is now ready!\nJob:      7\n".to_owned(),
             taken: true,
-        }
-    }
-
-    fn window(act: Act, began: u64, ended: u64) -> Window {
-        Window {
-            fault: Fault {
-                kind: "F",
-                act,
-                lasts: Duration::ZERO,
-            },
-            began: Duration::from_secs(began),
-            ended: Duration::from_secs(ended),
         }
     }
 
@@ -174,22 +162,22 @@ mod tests {
     #[test]
     fn a_second_mail_needs_a_fault_between_the_verdict_and_itself() {
         let two = [mail(101, OWNER), mail(131, OWNER)];
-        let killed = |began, ended| [window(Act::Kill(Service("notification", 1)), began, ended)];
+        let killed = |began, ended| [Window::of(Act::Kill(Service("notification", 1)), began, ended)];
         assert_eq!(broken(&two, &[]).len(), 1);
         assert_eq!(broken(&two, &killed(102, 102)), [""; 0]);
         assert_eq!(broken(&two, &killed(90, 99)).len(), 1);
         assert_eq!(broken(&two, &killed(132, 150)).len(), 1);
-        let broker = [window(Act::KillBroker, 90, 150)];
+        let broker = [Window::of(Act::KillBroker, 90, 150)];
         assert_eq!(broken(&two, &broker).len(), 1);
     }
 
     #[test]
     fn a_third_mail_is_one_too_many_however_long_the_fault_lasts() {
         let three = [mail(101, OWNER), mail(131, OWNER), mail(161, OWNER)];
-        let cut = window(Act::Mail(Mood::CutBeforeAnswer), 90, 200);
-        let busy = window(Act::Mail(Mood::Busy), 90, 200);
+        let cut = Window::of(Act::Mail(Mood::CutBeforeAnswer), 90, 200);
+        let busy = Window::of(Act::Mail(Mood::Busy), 90, 200);
         assert_eq!(broken(&three[..2], std::slice::from_ref(&cut)), [""; 0]);
         assert_eq!(broken(&three, &[cut, busy]).len(), 1);
-        assert_eq!(broken(&three, &[window(Act::KillMongo, 90, 200)]).len(), 1);
+        assert_eq!(broken(&three, &[Window::of(Act::KillMongo, 90, 200)]).len(), 1);
     }
 }

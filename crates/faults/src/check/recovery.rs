@@ -142,19 +142,7 @@ fn without(from: Duration, to: Duration, spans: &Spans) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Act, Fault};
-
-    fn window(act: Act, began: u64, ended: u64) -> Window {
-        Window {
-            fault: Fault {
-                kind: "F",
-                act,
-                lasts: Duration::ZERO,
-            },
-            began: Duration::from_secs(began),
-            ended: Duration::from_secs(ended),
-        }
-    }
+    use crate::plan::Act;
 
     /// What counts of the time from second 0 to second 300.
     fn seconds(faults: &[Window]) -> u64 {
@@ -169,22 +157,25 @@ mod tests {
     #[test]
     fn a_fault_excuses_its_own_time_and_no_other() {
         assert_eq!(seconds(&[]), 300);
-        assert_eq!(seconds(&[window(Act::FreezeMongo, 10, 30)]), 280);
+        assert_eq!(seconds(&[Window::of(Act::FreezeMongo, 10, 30)]), 280);
         // They overlap, and one outlasts the job.
         let overlapping = [
-            window(Act::KillMongo, 10, 30),
-            window(Act::FreezeMongo, 20, 40),
-            window(Act::FreezeMongo, 290, 500),
+            Window::of(Act::KillMongo, 10, 30),
+            Window::of(Act::FreezeMongo, 20, 40),
+            Window::of(Act::FreezeMongo, 290, 500),
         ];
         assert_eq!(seconds(&overlapping), 260);
     }
 
     #[test]
     fn what_jobs_can_do_without_is_no_excuse() {
-        let one = window(Act::Freeze(Service("converter", 0)), 0, 300);
-        let other = window(Act::Freeze(Service("converter", 1)), 250, 400);
-        assert_eq!(seconds(&[window(Act::KillBroker, 0, 300)]), 300);
-        assert_eq!(seconds(&[window(Act::Freeze(Service("notification", 0)), 0, 300)]), 300);
+        let one = Window::of(Act::Freeze(Service("converter", 0)), 0, 300);
+        let other = Window::of(Act::Freeze(Service("converter", 1)), 250, 400);
+        assert_eq!(seconds(&[Window::of(Act::KillBroker, 0, 300)]), 300);
+        assert_eq!(
+            seconds(&[Window::of(Act::Freeze(Service("notification", 0)), 0, 300)]),
+            300
+        );
         assert_eq!(seconds(std::slice::from_ref(&one)), 300);
         assert_eq!(seconds(&[one, other]), 250);
     }

@@ -109,7 +109,7 @@ impl Tags {
         add("TLAN", self.language.as_ref());
         if let Some(text) = &self.comment {
             let comment = Comment {
-                // Not the audio's: nobody knows in which language it is described.
+                // Not the audio's: nobody knows in which language it is described, and ID3v2.4 (4.10) has this code for that.
                 lang: "XXX".to_owned(),
                 description: String::new(),
                 text: text.clone(),

@@ -77,6 +77,14 @@ def listed():
             yield f"manifests/{folder}: the Kustomization and the folder differ: {sorted(named ^ there)}"
 
 
+def alone(secrets):
+    """A folder refers to nothing of another one: each is applied by itself, and taken away by itself."""
+    for folder in FOLDERS:
+        one = suite.Suite(f"manifests/{folder} alone", render(MANIFESTS / folder), secrets)
+        one.references()
+        yield from one.faults
+
+
 def scan(folder):
     """The policy scan of everything that was rendered, and of the Dockerfiles."""
     settings = HERE / "checkov.yaml"
@@ -114,6 +122,7 @@ def main():
         sys.exit(f"error: not built: {', '.join(missing)}; run `make manifests-check`")
     faults = [*listed(), *one_builder()]
     secrets = suite.made_secrets()
+    faults += alone(secrets)
     faults += compose.check(secrets)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)

@@ -42,6 +42,8 @@ MISTAKES = [
     ("StatefulSet", "rabbitmq", f"{CONTAINER}/volumeMounts/5/subPath", "definition.json", "definition.json is not in volume"),
     ("StatefulSet", "rabbitmq", f"{POD}/volumes/4/secret/items/0/key", "user.json", "no user.json in rabbitmq-secret"),
     ("StatefulSet", "mysql", f"{CONTAINER}/env/0/valueFrom/secretKeyRef/key", "ROOT", "no ROOT in mysql-secret"),
+    ("StatefulSet", "mysql", f"{CONTAINER}/env/2/value", "root", "and auth's MYSQL_USER is auth_user"),
+    ("ConfigMap", "auth-configmap", "/data/MYSQL_DB", "accounts", "and auth's MYSQL_DB is accounts"),
     ("StatefulSet", "mongodb", "/spec/serviceName", "mongo", "Service mongo does not exist"),
     ("PodDisruptionBudget", "auth", "/spec/selector/matchLabels/app", "aut", "selects no single workload"),
     ("NetworkPolicy", "auth", "/spec/policyTypes/1", None, "leaves a direction open"),

@@ -77,7 +77,7 @@ class Suite:
 
     def check(self):
         for check in (
-            self.no_secrets, self.names_of_the_original, self.selectors, self.references, self.pods, self.ports,
+            self.no_secrets, self.names_of_the_original, self.selectors, self.references, self.account, self.pods, self.ports,
             self.requests, self.policies, self.ingresses, self.binaries,
         ):
             check()
@@ -203,6 +203,16 @@ class Suite:
                         self.fault(f"{where}: no {reference['key']} in {reference['name']}")
                     found[variable["name"]] = keys.get(reference["key"], "")
         return found
+
+    def account(self):
+        """MySQL makes the database and the account that auth asks for; neither's folder refers to the other's."""
+        if not (mysql := self.named("StatefulSet", "mysql")):
+            return
+        made = self.environment(mysql["spec"]["template"]["spec"]["containers"][0], "mysql")
+        wanted = self.keys("ConfigMap", "auth-configmap", "mysql")
+        for own, key in (("MYSQL_DATABASE", "MYSQL_DB"), ("MYSQL_USER", "MYSQL_USER")):
+            if made.get(own) != wanted.get(key):
+                self.fault(f"mysql: {own} is {made.get(own)}, and auth's {key} is {wanted.get(key)}")
 
     # --- Pods -------------------------------------------------------------------------------------------------------
 

@@ -44,5 +44,8 @@ def check(secrets):
         if service["image"].startswith(OURS):
             if service["image"] != f"{OURS}{name}:{version}":
                 yield f"compose.yaml: {service['image']}, and Cargo.toml says {version}"
+            stops_within = int(service.get("stop_grace_period", "10s").removesuffix("s"))
+            if name in services.SERVICES and stops_within <= services.grace_seconds(name):
+                yield f"compose.yaml: {name} is killed while it finishes, which may take {services.grace_seconds(name)} s"
             if not service.get("read_only") or service.get("cap_drop") != ["ALL"]:
                 yield f"compose.yaml: {name} is not restricted"

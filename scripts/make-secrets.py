@@ -6,8 +6,8 @@
     PLAIN=folder scripts/make-secrets.py    every value as a file, folder/SECRET/KEY, for compose.yaml
 
 A value that exists stays: keys that a Secret lacks are added to it, nothing is changed. GMAIL_ADDRESS and
-GMAIL_PASSWORD are taken from the environment, and so are MP3_ADMIN_EMAIL, the first account's address, and for files
-NAMESPACE, where they will be applied (`default`).
+GMAIL_PASSWORD are taken from the environment, also later, as long as they are empty; and so are MP3_ADMIN_EMAIL, the
+first account's address, and for files NAMESPACE, where they will be applied (`default`).
 """
 
 import base64
@@ -25,6 +25,8 @@ DEFAULT_EXCHANGE = r"amq\.default"
 DEAD_LETTERS = r"jobs\.dlx"
 # What each service consumes or publishes to. It may declare these with their dead letters, and use no other.
 QUEUES = {"gateway": ["video"], "converter": ["video", "mp3"], "notification": ["mp3"]}
+
+MAIL_ACCOUNT = ("GMAIL_ADDRESS", "GMAIL_PASSWORD")
 
 
 def password():
@@ -94,8 +96,7 @@ def wanted(existing, namespace):
         "gateway-secret": {"QUEUE_URL": queue_url["gateway"]},
         "converter-secret": {"QUEUE_URL": queue_url["converter"]},
         "notification-secret": {
-            "GMAIL_ADDRESS": given("GMAIL_ADDRESS") or "",
-            "GMAIL_PASSWORD": given("GMAIL_PASSWORD") or "",
+            **{key: given(key) or "" for key in MAIL_ACCOUNT},
             "QUEUE_URL": queue_url["notification"],
         },
         # What KEDA asks for the depth of `video` with, from a namespace of its own.
@@ -109,6 +110,15 @@ def wanted(existing, namespace):
             "users.json": json.dumps(broker_users(passwords, administrator), indent=2) + "\n",
             **passwords,
         },
+    }
+
+
+def lacking(values, there):
+    """What to add to what is there: other keys, and a mail account that was not known when the Secret was made."""
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in there or (key in MAIL_ACCOUNT and value and not there[key])
     }
 
 
@@ -215,15 +225,14 @@ def main():
         return known[name] or {}
 
     for name, values in wanted(existing, namespace).items():
-        there = existing(name)
-        missing = {key: value for key, value in values.items() if key not in there}
+        missing = lacking(values, existing(name))
         if missing:
             store.put(name, known[name], missing)
         state = "made" if known[name] is None else "completed" if missing else "is there"
         print(f"secret {name}: {state}")
-    mail = {**wanted(existing, namespace)["notification-secret"], **existing("notification-secret")}
-    if not mail["GMAIL_ADDRESS"]:
-        print("secret notification-secret: without a mail account (GMAIL_ADDRESS, GMAIL_PASSWORD); see docs/DEPLOY.md")
+        whole = {**existing(name), **missing}
+        if not all(whole[key] for key in MAIL_ACCOUNT if key in values):
+            print(f"secret {name}: without a mail account (GMAIL_ADDRESS, GMAIL_PASSWORD); see docs/DEPLOY.md")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,19 @@ def listed():
             yield f"manifests/{folder}: the Kustomization and the folder differ: {sorted(named ^ there)}"
 
 
+def secrets_stay():
+    """A mail account may come later than the Secrets, once; nothing else ever changes in them."""
+    with tempfile.TemporaryDirectory() as folder:
+        without = suite.make_secrets(folder, {})
+        completed = suite.make_secrets(folder, suite.MAIL_ACCOUNT)
+        again = suite.make_secrets(folder, {"GMAIL_ADDRESS": "other@example.com", "GMAIL_PASSWORD": "y"})
+    without["notification-secret"] |= suite.MAIL_ACCOUNT
+    if completed != without:
+        yield "make-secrets: a mail account that came later is not taken, or more was changed than that"
+    if again != completed:
+        yield "make-secrets: a value that existed was changed"
+
+
 def alone(secrets):
     """A folder refers to nothing of another one: each is applied by itself, and taken away by itself."""
     for folder in FOLDERS:
@@ -120,7 +133,7 @@ def main():
     missing = [name for name in services.SERVICES if not (services.BINARIES / name).exists()]
     if missing:
         sys.exit(f"error: not built: {', '.join(missing)}; run `make manifests-check`")
-    faults = [*listed(), *one_builder()]
+    faults = [*listed(), *one_builder(), *secrets_stay()]
     secrets = suite.made_secrets()
     faults += alone(secrets)
     faults += compose.check(secrets)

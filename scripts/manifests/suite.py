@@ -45,17 +45,25 @@ def version():
     return re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.M)[1]
 
 
+MAIL_ACCOUNT = {"GMAIL_ADDRESS": "robot@example.com", "GMAIL_PASSWORD": "x"}
+
+
+def make_secrets(folder, account):
+    """The Secrets in that folder, after `make secrets` with that mail account in its environment."""
+    others = {key: value for key, value in os.environ.items() if key not in MAIL_ACCOUNT}
+    command = [sys.executable, ROOT / "scripts/make-secrets.py"]
+    subprocess.run(command, env={**others, **account, "OUT": folder}, check=True, stdout=subprocess.DEVNULL)
+    secrets = {}
+    for path in pathlib.Path(folder).glob("*.json"):
+        data = json.loads(path.read_text())["data"]
+        secrets[path.stem] = {key: base64.b64decode(value).decode() for key, value in data.items()}
+    return secrets
+
+
 def made_secrets():
     """The Secrets as `make secrets` makes them, with a mail account."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "OUT": folder, "GMAIL_ADDRESS": "robot@example.com", "GMAIL_PASSWORD": "x"}
-        command = [sys.executable, ROOT / "scripts/make-secrets.py"]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        secrets = {}
-        for path in pathlib.Path(folder).glob("*.json"):
-            data = json.loads(path.read_text())["data"]
-            secrets[path.stem] = {key: base64.b64decode(value).decode() for key, value in data.items()}
-        return secrets
+        return make_secrets(folder, MAIL_ACCOUNT)
 
 
 class Suite:
@@ -77,7 +85,7 @@ class Suite:
 
     def check(self):
         for check in (
-            self.no_secrets, self.names_of_the_original, self.selectors, self.references, self.account, self.pods, self.ports,
+            self.no_secrets, self.names_of_the_original, self.selectors, self.references, self.account, self.mail_login, self.pods, self.ports,
             self.requests, self.policies, self.ingresses, self.binaries,
         ):
             check()
@@ -213,6 +221,15 @@ class Suite:
         for own, key in (("MYSQL_DATABASE", "MYSQL_DB"), ("MYSQL_USER", "MYSQL_USER")):
             if made.get(own) != wanted.get(key):
                 self.fault(f"mysql: {own} is {made.get(own)}, and auth's {key} is {wanted.get(key)}")
+
+    def mail_login(self):
+        """A mail server of our own is a catcher, which refuses every login."""
+        if not (notification := self.named("Deployment", "notification")):
+            return
+        setting = self.environment(notification["spec"]["template"]["spec"]["containers"][0], "notification")
+        host = urlsplit(setting.get("SMTP_URL", "")).hostname
+        if host and self.named("Service", host) and setting.get("GMAIL_ADDRESS"):
+            self.fault(f"notification: logs in to {host}")
 
     # --- Pods -------------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ MISTAKES = [
     ("Deployment", "gateway", f"{CONTAINER}/ports/1/containerPort", 9091, "the binary listens on 9090"),
     ("Deployment", "gateway", f"{CONTAINER}/readinessProbe/httpGet/path", "/ready", "readinessProbe meets 404"),
     ("Deployment", "gateway", f"{CONTAINER}/livenessProbe/httpGet/port", "metrics", "livenessProbe meets None"),
+    ("Deployment", "gateway", "/spec/template/metadata/annotations/prometheus.io~1port", "8080", "scrapers are told"),
+    ("StatefulSet", "rabbitmq", "/spec/template/metadata/annotations", None, "scrapers are told"),
     ("ConfigMap", "gateway-configmap", "/data/VIDEO_QUEU", "video", "knows no VIDEO_QUEU"),
     ("ConfigMap", "gateway-configmap", "/data/AUTH_SVC_ADDRESS", "auth:5001", "needed and not allowed"),
     ("ConfigMap", "gateway-configmap", "/data/MAX_UPLOAD_BYTES", "10 GiB", "gateway: does not start"),
@@ -62,6 +64,8 @@ MISTAKES = [
 # The same for overlays: the overlay's folder first.
 OVERLAY_MISTAKES = [
     ("production", "HorizontalPodAutoscaler", "gateway", "/spec/scaleTargetRef/name", "gate", "scales nothing"),
+    ("production", "ScaledObject", "converter", "/spec/advanced", None, "takes busy pods away"),
+    ("production", "Ingress", "rabbitmq-ingress", "/spec/ingressClassName", None, "has no class"),
     ("production", "TriggerAuthentication", "converter", "/spec/secretTargetRef/0/key", "HOST", "no HOST in scaler-secret"),
     ("production", "HTTPRoute", "gateway", "/spec/rules/0/backendRefs/0/port", 80, "has no port 80"),
     ("production-external-mysql", "ConfigMap", "auth-configmap", "/data/MYSQL_PORT", "3307", "egress: needed and not allowed"),

@@ -85,8 +85,8 @@ class Suite:
 
     def check(self):
         for check in (
-            self.no_secrets, self.names_of_the_original, self.selectors, self.references, self.account, self.mail_login, self.pods, self.ports,
-            self.requests, self.policies, self.ingresses, self.binaries,
+            self.no_secrets, self.names_of_the_original, self.selectors, self.references, self.account, self.mail_login, self.pods, self.scraping, self.ports,
+            self.requests, self.scaling, self.policies, self.ingresses, self.binaries,
         ):
             check()
         return self.faults
@@ -276,6 +276,26 @@ class Suite:
         if cores > 1 or bytes_ > 2 << 30:
             self.fault(f"requests {cores:.2f} CPU and {bytes_ >> 20} MiB together; at most 1 and 2048")
 
+    def scraping(self):
+        """A scraper finds the metrics of each pod by the annotations that the usual configurations go by."""
+        for one in self.workloads:
+            ports = [str(port) for name, port in self.ports_of(one).items() if name in METRICS]
+            if not ports:
+                continue
+            annotations = one["spec"]["template"]["metadata"].get("annotations", {})
+            found = {key: annotations.get(f"prometheus.io/{key}") for key in ("scrape", "port", "path")}
+            if found != {"scrape": "true", "port": ports[0], "path": "/metrics"}:
+                self.fault(f"{one['metadata']['name']}: metrics are on port {ports[0]}, and scrapers are told {found}")
+
+    def scaling(self):
+        """The depth of a queue says nothing of what is being converted: converters must go slowly."""
+        for one in self.of("ScaledObject"):
+            autoscaler = one["spec"].get("advanced", {}).get("horizontalPodAutoscalerConfig", {})
+            down = autoscaler.get("behavior", {}).get("scaleDown", {})
+            slowest = {"type": "Pods", "value": 1, "periodSeconds": 60}
+            if down.get("stabilizationWindowSeconds", 0) < 1800 or down.get("policies") != [slowest]:
+                self.fault(f"ScaledObject {one['metadata']['name']}: takes busy pods away")
+
     # --- Ports and connections --------------------------------------------------------------------------------------
 
     def ports_of(self, workload):
@@ -404,6 +424,10 @@ class Suite:
             ingress = self.named("Ingress", name)
             if ingress and [rule["host"] for rule in ingress["spec"]["rules"]] != [host]:
                 self.fault(f"Ingress {name} is not for {host}")
+        for ingress in self.of("Ingress"):
+            # Without TLS it is for minikube, whose only class is the default.
+            if "tls" in ingress["spec"] and ingress["spec"].get("ingressClassName") != "nginx":
+                self.fault(f"Ingress {ingress['metadata']['name']}: has no class, and its annotations are nginx's")
         for service, port in self.published():
             if not self.named("Service", service):
                 self.fault(f"an ingress leads to Service {service}, which does not exist")
@@ -427,6 +451,8 @@ class Suite:
                 if trouble := running.listens():
                     self.fault(f"{name}: does not start with its settings: {trouble}")
                     continue
+                if (status := running.status("operations", "/metrics")) != 200:
+                    self.fault(f"{name}: scrapers meet {status} at /metrics")
                 for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                     get = container.get(probe, {}).get("httpGet", {})
                     status = running.status(get.get("port"), get.get("path")) if get.get("port") in running.ports else None

@@ -12,7 +12,10 @@ readonly VERSION
 say() { printf '%s\n' "$*"; }
 refuse() { printf 'error: %s\n' "$*" >&2; exit 64; }
 have() { command -v "$1" > /dev/null 2>&1; }
+exists() { [ -n "$(kubectl get "$1" --ignore-not-found --output name)" ]; }
 minikube_runs() { have minikube && minikube status > /dev/null 2>&1; }
+# A cluster's context bears the name of its profile.
+minikube_is_current() { minikube_runs && [ "$(kubectl config current-context 2> /dev/null)" = "$(minikube profile)" ]; }
 
 # The folder in manifests/ and the workload of a service, by the name its target has.
 folder_of() { case $1 in rabbitmq) echo rabbit ;; notif) echo notification ;; *) echo "$1" ;; esac }
@@ -28,33 +31,44 @@ workload_of() {
 # Built with whatever is here, then carried into minikube as a file, which works with every one of its drivers.
 load_images() { # images
   local archive image
+  BUILDER=$(scripts/images.sh --builder)
+  export BUILDER
   scripts/images.sh "$@"
-  archive=$(mktemp --suffix .tar)
+  scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' EXIT
   for image in "$@"; do
     say "loading mp3converter/$image:$VERSION into minikube"
-    rm -f "$archive"
-    if have docker && docker image inspect "mp3converter/$image:$VERSION" > /dev/null 2>&1; then
-      docker save --output "$archive" "mp3converter/$image:$VERSION"
-    elif have podman; then
-      # Without podman's `localhost/`, which the manifests do not say.
-      podman tag "localhost/mp3converter/$image:$VERSION" "docker.io/mp3converter/$image:$VERSION"
-      podman save --output "$archive" "docker.io/mp3converter/$image:$VERSION"
-    else
-      buildah push "localhost/mp3converter/$image:$VERSION" "docker-archive:$archive:docker.io/mp3converter/$image:$VERSION"
-    fi
+    archive=$scratch/$image.tar
+    case $BUILDER in
+      docker) docker save --output "$archive" "mp3converter/$image:$VERSION" ;;
+      podman)
+        # Without podman's `localhost/`, which the manifests do not say.
+        podman tag "localhost/mp3converter/$image:$VERSION" "docker.io/mp3converter/$image:$VERSION"
+        podman save --output "$archive" "docker.io/mp3converter/$image:$VERSION"
+        ;;
+      buildah) buildah push "localhost/mp3converter/$image:$VERSION" "docker-archive:$archive:docker.io/mp3converter/$image:$VERSION" ;;
+    esac
     minikube image load "$archive"
+    rm -f "$archive"
   done
-  rm -f "$archive"
 }
 
 deploy() { # service
-  local workload folder
+  local workload folder changed=false
   workload=$(workload_of "$1")
   folder=$(folder_of "$1")
-  case $workload in
-    deployment/*) if minikube_runs; then load_images "${workload#deployment/}"; fi ;;
-  esac
-  kubectl apply -f "manifests/$folder/"
+  if [[ $workload == deployment/* ]] && minikube_is_current; then
+    load_images "${workload#*/}"
+    # The image may be another under the same tag, which a Deployment that is there does not see.
+    if exists "$workload"; then changed=true; fi
+  fi
+  if exists deployment/mailpit; then
+    # As `minikube-up` made it, with its mails to the catcher.
+    kubectl apply -k manifests/overlays/minikube --selector "app=${workload#*/}"
+  else
+    kubectl apply -f "manifests/$folder/"
+  fi
+  if "$changed"; then kubectl rollout restart "$workload"; fi
   kubectl rollout status "$workload" --timeout="$WAIT"
 }
 
@@ -91,10 +105,16 @@ minikube_up() {
   have minikube || refuse "minikube is missing: https://minikube.sigs.k8s.io"
   have kubectl || refuse "kubectl is missing"
   minikube_runs || minikube start
+  minikube_is_current || refuse "kubectl points to another cluster than minikube's: kubectl config use-context $(minikube profile)"
   minikube addons enable ingress
   scripts/make-secrets.py
   load_images auth gateway converter notification
+  local workload there=()
+  for workload in deployment/auth deployment/gateway deployment/converter deployment/notification; do
+    if exists "$workload"; then there+=("$workload"); fi
+  done
   kubectl apply -k manifests/overlays/minikube
+  [ "${#there[@]}" -eq 0 ] || kubectl rollout restart "${there[@]}"
   for workload in statefulset/mysql statefulset/mongodb statefulset/rabbitmq deployment/mailpit \
     deployment/auth deployment/gateway deployment/converter deployment/notification; do
     kubectl rollout status "$workload" --timeout="$WAIT"

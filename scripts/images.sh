@@ -2,6 +2,7 @@
 # Builds the five images, mp3converter/{auth,gateway,converter,notification,mp3converter}:VERSION, or those that are named.
 #
 #   scripts/images.sh [IMAGE...]    with docker, else podman, else buildah; BUILDER= chooses, BUILD_OPTIONS= go along
+#   scripts/images.sh --builder     only says with which
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,9 +22,14 @@ builder() {
 }
 
 BUILDER=${BUILDER:-$(builder)}
-command=("$BUILDER" build)
-[ "$BUILDER" != buildah ] || command=(buildah build --layers)
-[ "$BUILDER" != docker ] || export DOCKER_BUILDKIT=1
+[ "${1:-}" != --builder ] || { echo "$BUILDER"; exit; }
+# OCI's own format, which the other two would choose, has no health checks.
+case $BUILDER in
+  docker) command=(docker build); export DOCKER_BUILDKIT=1 ;;
+  podman) command=(podman build --format docker) ;;
+  buildah) command=(buildah build --layers --format docker) ;;
+  *) echo "error: BUILDER is docker, podman or buildah, not $BUILDER" >&2; exit 64 ;;
+esac
 read -ra options <<< "${BUILD_OPTIONS:-}"
 
 [ "$#" -ne 0 ] || set -- auth gateway converter notification mp3converter

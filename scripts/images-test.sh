@@ -67,6 +67,12 @@ check_libraries() { # image
   [ -z "$strange" ] || fail "mp3converter/$1 needs libraries its base does not have: $strange"
 }
 
+# What `docker ps` shows; the format of some builders has no place for it.
+check_health() { # image
+  podman image inspect --format '{{.HealthCheck}}' "$(image "$1")" | grep -q "/usr/local/bin/$1 healthcheck" ||
+    fail "mp3converter/$1 has no health check"
+}
+
 # --- Containers -----------------------------------------------------------------------------------------------------
 
 containers=()
@@ -76,21 +82,25 @@ finish() {
     for container in "${containers[@]}"; do echo "--- $container"; podman logs --tail 20 "$container" 2>&1 || true; done
   fi
   [ "${#containers[@]}" -eq 0 ] || podman rm --force --time 5 "${containers[@]}" > /dev/null 2>&1 || true
+  [ -z "${volume:-}" ] || podman volume rm --force "$volume" > /dev/null 2>&1 || true
   rm -rf "$scratch"
   exit "$status"
 }
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
+# As in the manifests: read-only, without rights, as the image's user. The network is this machine's.
+run() { # options
+  podman --runtime runc run --network host --read-only --read-only-tmpfs=false --cap-drop ALL \
+    --security-opt no-new-privileges --ulimit nofile=10000:10000 --ulimit nproc=4096:4096 "$@"
+}
+
 start() { # image, operations port, then options
   local name=$1 operations=$2
   shift 2
   container="images-test-$name-$$"
   containers+=("$container")
-  # As in the manifests: read-only, without rights, as the image's user. The network is this machine's.
-  podman --runtime runc run --detach --name "$container" --network host --read-only --read-only-tmpfs=false --cap-drop ALL \
-    --security-opt no-new-privileges --ulimit nofile=10000:10000 --ulimit nproc=4096:4096 \
-    --env MP3_OPS_LISTEN="127.0.0.1:$operations" "$@" > /dev/null
+  run --detach --name "$container" --env MP3_OPS_LISTEN="127.0.0.1:$operations" "$@" > /dev/null
 }
 
 wait_ready() { # name, operations port
@@ -144,17 +154,32 @@ run_services() {
   three_lines "http://127.0.0.1:$http" "$address" "$password" "$scratch/mail"
 }
 
+# The README's `docker run`, with a folder of whoever runs it.
 run_single_process() {
   local http operations password
   http=$(free_port)
   operations=$(free_port)
   password=$(head -c 12 /dev/urandom | base64 -w0)
-  # A bind mount of an empty folder belongs to the image's user, as the volume of `docker run -v` does.
-  install -d -o 65532 -g 65532 "$scratch/data"
-  start mp3converter "$operations" --env "MP3_LISTEN=127.0.0.1:$http" --env MP3_ADMIN_EMAIL=admin@localhost \
+  install -d -o 1234 -g 1234 "$scratch/data"
+  start mp3converter "$operations" --user 1234:1234 --env "MP3_LISTEN=127.0.0.1:$http" --env MP3_ADMIN_EMAIL=admin@localhost \
     --env "MP3_ADMIN_PASSWORD=$password" --volume "$scratch/data:/data" "$(image mp3converter)"
   wait_ready mp3converter "$operations"
   three_lines "http://127.0.0.1:$http" admin@localhost "$password" "$scratch/data/mail"
+}
+
+# A volume of the engine's is the image's user's. A folder of somebody else's is refused.
+run_with_volumes() {
+  local operations said="$scratch/said"
+  operations=$(free_port)
+  volume="images-test-data-$$"
+  podman rm --force --time 5 "images-test-mp3converter-$$" > /dev/null
+  start mp3converter "$operations" --env MP3_LISTEN=127.0.0.1:0 --volume "$volume:/data" "$(image mp3converter)"
+  wait_ready mp3converter "$operations"
+  install -d -o 1234 -g 1234 "$scratch/foreign"
+  ! run --rm --env MP3_LISTEN=127.0.0.1:0 --volume "$scratch/foreign:/data" "$(image mp3converter)" 2> "$said" ||
+    fail "it runs on a folder that it cannot write"
+  grep -q /data "$said" || { cat "$said"; fail "it does not say which folder it cannot write"; }
+  say "mp3converter: runs on a volume, and says which folder it cannot write"
 }
 
 # --- The order of things --------------------------------------------------------------------------------------------
@@ -166,6 +191,7 @@ if [ "${1:-}" = --servers ]; then
   ffmpeg -v error -f lavfi -i testsrc2=duration=10 -f lavfi -i sine=duration=10 -c:v mpeg4 -c:a aac "$scratch/sample.mp4"
   run_services
   run_single_process
+  run_with_volumes
   exit
 fi
 
@@ -178,8 +204,8 @@ scratch=$(mktemp -d /var/tmp/images-test.XXXXXX)
 trap finish EXIT
 make_base "$RUNTIME_BASE" ca-certificates add_nothing
 make_base "$BUILDER_BASE" build-essential,ca-certificates,curl,dpkg-dev,git,pkg-config add_toolchain
-BUILDER=buildah BUILD_OPTIONS="--isolation chroot --pull=never --format docker" scripts/images.sh
-for service in auth gateway converter notification mp3converter; do check_libraries "$service"; done
+BUILDER=buildah BUILD_OPTIONS="--isolation chroot --pull=never" scripts/images.sh
+for service in auth gateway converter notification mp3converter; do check_libraries "$service"; check_health "$service"; done
 for service in auth gateway notification; do check_size "$service" 40; done
 check_size converter 100
 check_size mp3converter 120

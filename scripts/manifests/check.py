@@ -98,6 +98,10 @@ def alone(secrets):
         one = suite.Suite(f"manifests/{folder} alone", render(MANIFESTS / folder), secrets)
         one.references()
         yield from one.faults
+        # The label by which cluster.sh takes one service out of an overlay.
+        labels = {json.dumps(each["metadata"].get("labels", {}).get("app")) for each in one.objects}
+        if labels != {json.dumps(each["metadata"]["name"]) for each in one.workloads}:
+            yield f"manifests/{folder}: objects are labelled app: {', '.join(sorted(labels))}"
 
 
 def scan(folder):

@@ -240,9 +240,9 @@ impl Handler for ConvertHandler {
                     mp3: Some(mp3.clone()),
                     ..claim.job.clone()
                 };
-                self.announcer.announce(&job).await;
+                self.announcer.announce(job);
                 if matches!(settlement, Settlement::ConvertedForGood(_)) {
-                    self.remove(Bucket::Videos, job.id).await;
+                    self.remove(Bucket::Videos, claim.job.id).await;
                 }
             }
             Ending::Lost => self.remove(Bucket::Mp3s, mp3.fid).await,

@@ -70,6 +70,7 @@ impl Converter {
             queue: Arc::clone(&self.queue),
             queue_name: self.mp3_queue,
             announcement: Announcement::Mp3,
+            life: life.clone(),
         };
         let handler = ConvertHandler::new(
             self.blobs,
@@ -97,7 +98,7 @@ impl Converter {
             }
         });
         let metrics = metrics.clone();
-        life.spawn(announcer.run(life.clone()));
+        life.spawn(announcer.run());
         let worker_life = life.clone();
         life.spawn(async move { worker.run(worker_life, &metrics).await });
     }

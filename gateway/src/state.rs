@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::{Announcement, Authenticator, BlobStore, Fid, Job, JobStore, Queue};
+use domain::{Announcement, Authenticator, BlobStore, Fid, JobStore, Queue};
 use runtime::http::Requests;
 use runtime::metrics::Metrics;
 use runtime::probes::{Readiness, of};
@@ -90,7 +90,7 @@ impl GatewayState {
     /// Starts what the gateway does without being asked: announcing, ending lapsed uploads, the janitor, and measuring what
     /// waits.
     pub fn start(&self) {
-        self.life.spawn(self.announcer().run(self.life.clone()));
+        self.life.spawn(self.announcer().run());
         self.life.spawn(lapsed::run(self.clone()));
         self.life.spawn(Janitor::of(self).run(self.life.clone()));
         self.life.spawn(self.backlog.clone().run(self.clone()));
@@ -109,13 +109,6 @@ impl GatewayState {
             )
     }
 
-    /// Announces a job in the background: a broker that is away must not delay an answer, and the announcer repeats
-    /// what was not confirmed.
-    pub(crate) fn announce(&self, job: Job) {
-        let announcer = self.announcer();
-        self.life.spawn(async move { announcer.announce(&job).await });
-    }
-
     /// Whether this is the first refusal of that file, as far as is remembered.
     pub(crate) fn refused_for_the_first_time(&self, fid: Fid) -> bool {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,12 +118,13 @@ impl GatewayState {
         refused.insert(fid)
     }
 
-    fn announcer(&self) -> Announcer {
+    pub(crate) fn announcer(&self) -> Announcer {
         Announcer {
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),
             queue_name: self.settings.video_queue.clone(),
             announcement: Announcement::Video,
+            life: self.life.clone(),
         }
     }
 }

@@ -11,11 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::media::child::Program;
+use async_trait::async_trait;
 use bytes::Bytes;
 use converter::{Children, ConversionSettings, ConvertHandler, Converter, DeleteSource};
 use domain::{
-    Address, Announcement, BlobOwner, BlobStore, Bucket, Fid, Job, JobId, JobState, JobStore, Mp3, NewBlob, NewJob,
-    Options, Queue, Rate, ReasonCode, Reference, Settlement, Step, Uploaded, Work,
+    Address, Announcement, BlobOwner, BlobStore, Bucket, Consumer, Fid, Job, JobId, JobMessage, JobState, JobStore,
+    Mp3, NewBlob, NewJob, Options, PortError, Queue, Rate, ReasonCode, Reference, Settlement, Step, Uploaded, Work,
 };
 use futures_util::TryStreamExt as _;
 use runtime::metrics::Metrics;
@@ -297,6 +298,7 @@ async fn a_converter_that_lost_its_claim_deletes_its_own_mp3() {
         queue: Arc::clone(&bench.queue),
         queue_name: domain::MP3_QUEUE.to_owned(),
         announcement: Announcement::Mp3,
+        life: bench.life.clone(),
     };
     let handler = ConvertHandler::new(
         Arc::clone(&bench.blobs),
@@ -316,6 +318,52 @@ async fn a_converter_that_lost_its_claim_deletes_its_own_mp3() {
     assert!(stored().await, "the record may name it");
     handler.settled(&claim, &settlement, Ending::Lost).await;
     assert!(!stored().await, "the record names another");
+}
+
+/// A broker that takes messages about MP3s and never confirms them.
+struct Mute {
+    queue: Arc<dyn Queue>,
+    ended: CancellationToken,
+}
+
+#[async_trait]
+impl Queue for Mute {
+    async fn publish(&self, queue: &str, message: &JobMessage) -> Result<(), PortError> {
+        if queue == domain::MP3_QUEUE {
+            self.ended.cancelled().await;
+        }
+        self.queue.publish(queue, message).await
+    }
+
+    fn consume(&self, queue: &str, prefetch: u16) -> Box<dyn Consumer> {
+        self.queue.consume(queue, prefetch)
+    }
+
+    async fn depth(&self, queue: &str) -> Result<u64, PortError> {
+        self.queue.depth(queue).await
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        self.queue.ping().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_confirms_nothing_holds_no_conversion_up() {
+    let mut bench = Bench::new();
+    let ended = CancellationToken::new();
+    bench.queue = Arc::new(Mute {
+        queue: Arc::clone(&bench.queue),
+        ended: ended.clone(),
+    });
+    bench.start(DeleteSource::Never);
+    // One more than there are places for.
+    for _ in 0..3 {
+        let id = bench.upload(&media::sample("ogg-opus-mono"), Options::default()).await;
+        assert_eq!(bench.ended(id).await.state, JobState::Done);
+    }
+    ended.cancel();
+    bench.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

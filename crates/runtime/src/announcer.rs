@@ -23,24 +23,30 @@ pub struct Announcer {
     pub queue_name: String,
     /// What is announced on it.
     pub announcement: Announcement,
+    /// Whose tasks do it.
+    pub life: Lifecycle,
 }
 
 impl Announcer {
-    /// Publishes `job` and notes that the broker has it. A failure is only logged: [`run`](Self::run) tries again.
-    pub async fn announce(&self, job: &Job) {
-        if let Err(error) = self.try_announce(job).await {
-            let error = domain::Chain(&error).to_string();
-            tracing::warn!(job.id = %job.id, queue = self.queue_name, error, "cannot announce a job yet");
-        }
+    /// Publishes `job` and notes that the broker has it, in a task of its own: a broker that does not confirm must hold up
+    /// nobody. A failure is only logged: [`run`](Self::run) tries again.
+    pub fn announce(&self, job: Job) {
+        let announcer = self.clone();
+        self.life.spawn(async move {
+            if let Err(error) = announcer.try_announce(&job).await {
+                let (queue, error) = (announcer.queue_name, domain::Chain(&error).to_string());
+                tracing::warn!(job.id = %job.id, queue, error, "cannot announce a job yet");
+            }
+        });
     }
 
     /// Announces what is owed, every few seconds until the life stops.
-    pub async fn run(self, life: Lifecycle) {
+    pub async fn run(self) {
         #[cfg(feature = "seeded-bugs")]
         if domain::seeded_bugs::is_on("no-relay") {
             return;
         }
-        let stopping = life.stopping();
+        let stopping = self.life.stopping();
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,

@@ -186,7 +186,7 @@ impl Reception {
         match (options, self.file) {
             (Ok(options), Some(File::Stored(storing))) => {
                 let job = storing.commit(options).await?;
-                self.state.announce(job.clone());
+                self.state.announcer().announce(job.clone());
                 Ok(Accepted {
                     job,
                     ignored,

@@ -22,8 +22,9 @@ async fn what_no_broker_confirmed_is_announced_again_until_one_does() {
         queue: Arc::clone(&bench.queue),
         queue_name: VIDEO_QUEUE.to_owned(),
         announcement: Announcement::Video,
+        life: bench.life.clone(),
     };
-    bench.life.spawn(announcer.run(bench.life.clone()));
+    bench.life.spawn(announcer.run());
     let delivery = tokio::time::timeout(HANG, consumer.next())
         .await
         .expect("it is announced");

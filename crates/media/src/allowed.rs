@@ -7,18 +7,19 @@
 /// No protocol has this name: nothing but the source itself is ever opened.
 pub(crate) const PROTOCOLS: &str = "none";
 
-/// The containers, and the usual kinds of bare video, which get the verdict that they have no sound. Left out are playlists, devices, images,
-/// subtitles, raw samples without a header, and the music players of other libraries.
+/// The containers, and the usual kinds of bare video, which get the verdict that they have no sound. Samples without a
+/// header (`alaw` to `u8`) are taken by their extension alone, as the `ffmpeg` command takes them: one channel of 44,100 Hz. Left
+/// out are playlists, devices, images, subtitles, and the music players of other libraries.
 pub(crate) const FORMATS: &str = "\
-    3dostr,4xm,aa,aac,aax,ac3,ace,acm,act,adp,ads,adx,aea,afc,aiff,aix,alp,amr,amrnb,amrwb,apc,ape,apm,aptx,aptx_hd,\
+    3dostr,4xm,aa,aac,aax,ac3,ace,acm,act,adp,ads,adx,aea,afc,aiff,aix,alaw,alp,amr,amrnb,amrwb,apc,ape,apm,aptx,aptx_hd,\
     argo_asf,argo_brp,argo_cvg,asf,asf_o,ast,au,av1,avi,avr,avs,bethsoftvid,bfi,bfstm,binka,bink,bit,bmv,\
     boa,brstm,c93,caf,cdxl,codec2,daud,dcstr,derf,dfpwm,dhav,dsf,dsicin,dss,dts,dtshd,dv,dxa,ea,ea_cdata,\
     eac3,epaf,film_cpk,flac,flic,flv,frm,fsb,fwse,g722,g723_1,g729,gdv,genh,gif,gsm,gxf,h264,hca,hcom,hevc,\
     hnm,idcin,iff,ifv,ilbc,ipmovie,ircam,iss,iv8,ivf,ivr,jv,kux,kvag,live_flv,lmlm4,loas,luodat,lvf,\
     lxf,m4v,matroska,mca,mjpeg,mlp,mm,mmf,moflex,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,mpegvideo,msf,\
-    msnwctcp,msp,mtaf,mtv,musx,mv,mvi,mxf,mxg,nc,nistsphere,nsp,nsv,nut,nuv,obu,ogg,oma,oss,paf,pmp,\
-    pp_bnk,psxstr,pva,pvf,qcp,r3d,redspark,rl2,rm,roq,rpl,rsd,rso,s337m,sbc,scd,sdr2,sds,sdx,sga,shn,siff,simbiosis_imx,sln,smjpeg,\
-    smk,smush,sol,sox,spdif,svag,svs,swf,tak,thp,tiertexseq,tmv,truehd,tta,ty,vag,vc1,vc1test,\
+    msnwctcp,msp,mtaf,mtv,mulaw,musx,mv,mvi,mxf,mxg,nc,nistsphere,nsp,nsv,nut,nuv,obu,ogg,oma,oss,paf,pmp,\
+    pp_bnk,psxstr,pva,pvf,qcp,r3d,redspark,rl2,rm,roq,rpl,rsd,rso,s16le,s337m,s8,sbc,scd,sdr2,sds,sdx,sga,shn,siff,simbiosis_imx,sln,smjpeg,\
+    smk,smush,sol,sox,spdif,svag,svs,swf,tak,thp,tiertexseq,tmv,truehd,tta,ty,u16le,u8,vag,vc1,vc1test,\
     vividas,vivo,vmd,voc,vpk,vqf,w64,wav,wc3movie,webm,wsaud,wsd,wsvqa,wtv,wv,wve,xa,xmv,xvag,xwma,\
     yop,yuv4mpegpipe";
 

@@ -10,7 +10,7 @@ use crate::support::{convert_file, settings_for};
 const TOLERANCE_SECONDS: f64 = 0.05;
 
 /// Encoders of the `ffmpeg` command, with what they need, and the containers that can hold what they make.
-const PAIRS: [(&str, &str); 44] = [
+const PAIRS: [(&str, &str); 45] = [
     ("aac", "mp4 mov mkv ts flv avi nut 3gp m4a latm asf aac f4v rm"),
     ("mp2", "mpg ts mkv avi mov wav caf mp2 vob"),
     ("libmp3lame", "mp3 avi mp4 mkv mov ts flv wav asf nut mpg"),
@@ -20,15 +20,16 @@ const PAIRS: [(&str, &str); 44] = [
     ("libvorbis", "mkv webm ogg mp4 avi nut"),
     ("flac", "flac ogg mkv mp4"),
     ("alac", "m4a mov mkv caf"),
-    ("pcm_s16le", "wav w64 avi mkv mov caf nut voc wtv ircam"),
+    ("pcm_s16le", "wav w64 avi mkv mov caf nut voc wtv ircam sw"),
     ("pcm_s16be", "aiff au mov mpg caf nut vob"),
-    ("pcm_u8", "wav avi mkv voc"),
-    ("pcm_s8", "aiff au caf"),
+    ("pcm_u8", "wav avi mkv voc ub"),
+    ("pcm_u16le", "uw"),
+    ("pcm_s8", "aiff au caf sb"),
     ("pcm_s24le", "wav mov mkv"),
     ("pcm_f32le", "wav mkv caf"),
     ("pcm_f64le", "wav mov"),
-    ("pcm_alaw", "wav au mov voc"),
-    ("pcm_mulaw", "wav au avi"),
+    ("pcm_alaw", "wav au mov voc al"),
+    ("pcm_mulaw", "wav au avi ul"),
     ("pcm_bluray", "m2ts"),
     ("pcm_dvd", "vob"),
     ("wmav1", "asf avi"),

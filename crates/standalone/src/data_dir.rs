@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rand::Rng as _;
@@ -24,6 +24,19 @@ pub enum DataDirError {
     /// Another `serve` uses it.
     #[error("`{0}` is in use by another `mp3converter serve`; stop it, or set MP3_DATA_DIR to another directory")]
     InUse(PathBuf),
+    /// It belongs to another user.
+    #[error(
+        "`{path}` belongs to user {owner} and this runs as user {user}; run as its owner (in a container: \
+         --user {owner}), or give it to the other: chown {user} {path}"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        user: u32,
+    },
     /// The system refuses.
     #[error("cannot use the data directory: `{path}`")]
     Io {
@@ -122,9 +135,17 @@ fn make_private(path: &Path) -> Result<(), DataDirError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
     };
-    private().map_err(|source| DataDirError::Io {
-        path: path.to_owned(),
-        source,
+    let user = rustix::process::geteuid().as_raw();
+    private().map_err(|source| match fs::metadata(path) {
+        Ok(found) if source.kind() == io::ErrorKind::PermissionDenied && found.uid() != user => DataDirError::Foreign {
+            path: path.to_owned(),
+            owner: found.uid(),
+            user,
+        },
+        _ => DataDirError::Io {
+            path: path.to_owned(),
+            source,
+        },
     })
 }
 

@@ -1,6 +1,7 @@
 //! `mp3converter serve` as a process: what the first start shows, and how it ends.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
@@ -111,6 +112,30 @@ fn a_second_serve_on_one_data_directory_does_not_start() {
     let sentence = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(
         sentence.contains("in use") && sentence.contains("MP3_DATA_DIR"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_data_directory_of_another_user_is_refused_with_the_way_out() {
+    const NOBODY: u32 = 65534;
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mp3converter"));
+    let directory = if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+        scratch.path()
+    } else {
+        Path::new("/usr")
+    };
+    let output = command
+        .current_dir("/")
+        .env("MP3_DATA_DIR", directory)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let sentence = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        sentence.contains("belongs to user 0") && sentence.contains("--user 0") && sentence.contains("chown"),
         "{sentence}"
     );
 }

@@ -62,7 +62,8 @@ SEEDED_BUGS = gateway/seeded-bugs,converter/seeded-bugs,notification/seeded-bugs
 faults: ## Break everything while users upload, and check that nothing is lost; SEED=, JOBS=, FAULTS= and KIND= choose
 	@scripts/setup.sh test
 	@cargo build --locked --workspace --bins
-	@$${CARGO_TARGET_DIR:-target}/debug/faults
+	@cd $${CARGO_TARGET_DIR:-target} && mkdir -p campaign && cp debug/{faults,auth,gateway,converter,notification,mp3converter} campaign/
+	@$${CARGO_TARGET_DIR:-target}/campaign/faults
 
 crash-cells: ## Fail once at every step border in every way, and check that each job ends all the same; SEED=, CELLS= and CELL= choose
 	@scripts/setup.sh test

@@ -30,7 +30,10 @@ pub fn router(service: Arc<AuthService>) -> Router {
 
 /// Always ready: with the account store away logins are 503, and tokens are judged all the same.
 pub fn readiness(service: &Arc<AuthService>) -> Readiness {
-    Readiness::new().degraded_by("account store", of(service, async |service| service.ping().await))
+    let pooled = Arc::clone(service);
+    Readiness::new()
+        .by_way_of("account store", move || pooled.pool())
+        .degraded_by("account store", of(service, async |service| service.ping().await))
 }
 
 async fn login(State(service): State<Arc<AuthService>>, headers: HeaderMap) -> Response {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use domain::{Address, AuthError, Authenticator, Claims, Credentials, PortError, Timestamp, User, UserStore};
+use domain::{Address, AuthError, Authenticator, Claims, Credentials, Pool, PortError, Timestamp, User, UserStore};
 use runtime::metrics::Metrics;
 
 use crate::hashing::Hashing;
@@ -49,6 +49,11 @@ impl AuthService {
     pub fn counted_in(self, metrics: &Metrics) -> Self {
         let metrics = AuthMetrics::new(metrics);
         Self { metrics, ..self }
+    }
+
+    /// How busy the way to the accounts is.
+    pub(crate) fn pool(&self) -> Option<Pool> {
+        self.store.pool()
     }
 
     async fn judge_password(&self, credentials: &Credentials) -> Result<String, AuthError> {

@@ -105,7 +105,10 @@ impl Converter {
 
     /// Of use unless the job store is away.
     pub fn readiness(&self) -> Readiness {
+        let (jobs, queue) = (Arc::clone(&self.jobs), Arc::clone(&self.queue));
         let readiness = Readiness::new()
+            .by_way_of("job store", move || jobs.pool())
+            .by_way_of("broker", move || queue.pool())
             .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
             .degraded_by("blob store", of(&self.blobs, async |blobs| blobs.ping().await))
             .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await));

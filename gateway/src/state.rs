@@ -98,7 +98,10 @@ impl GatewayState {
 
     /// Of use unless the job store or the blob store is away.
     pub fn readiness(&self) -> Readiness {
+        let (jobs, queue) = (Arc::clone(&self.jobs), Arc::clone(&self.queue));
         Readiness::new()
+            .by_way_of("job store", move || jobs.pool())
+            .by_way_of("broker", move || queue.pool())
             .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
             .requires("blob store", of(&self.blobs, async |blobs| blobs.ping().await))
             .degraded_by("space", of(&self.space, async |space| space.check().await))

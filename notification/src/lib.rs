@@ -94,7 +94,9 @@ impl Notification {
 
     /// Of use unless the job store is away.
     pub fn readiness(&self) -> Readiness {
+        let jobs = Arc::clone(&self.jobs);
         Readiness::new()
+            .by_way_of("job store", move || jobs.pool())
             .requires("job store", of(&self.jobs, async |jobs| jobs.ping().await))
             .degraded_by("broker", of(&self.queue, async |queue| queue.ping().await))
     }

@@ -42,3 +42,11 @@ pub enum ConnectError {
         source: std::io::Error,
     },
 }
+
+/// A bound, and how much of it is in use.
+fn places_of(places: &tokio::sync::Semaphore, all: usize) -> domain::Pool {
+    domain::Pool {
+        places: all as u64,
+        busy: all.saturating_sub(places.available_permits()) as u64,
+    }
+}

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Once;
 use std::time::Duration;
 
-use domain::{BackendUrl, PortError};
+use domain::{BackendUrl, Pool, PortError};
 use futures_util::FutureExt;
 use mongodb::Client;
 use mongodb::ServerType;
@@ -56,6 +56,11 @@ pub fn client(url: &BackendUrl) -> Result<Client, ConnectError> {
     fill_in(&mut options);
     options.sdam_event_handler = Some(EventHandler::callback(warn_of_standalone));
     Client::with_options(options).map_err(|error| invalid(error.into()))
+}
+
+/// The calls of this process that have a deadline, to whatever database.
+pub fn pool() -> Pool {
+    crate::places_of(&CALLS, MOST_CALLS)
 }
 
 fn fill_in(options: &mut ClientOptions) {

@@ -12,7 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use domain::PortError;
+use domain::{Pool, PortError};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -27,6 +27,7 @@ use crate::{Lifecycle, http};
 /// What [`Report::checks`] says of a dependency that is as it should be.
 const OK: &str = "ok";
 
+type PoolCheck = Box<dyn Fn() -> Option<Pool> + Send + Sync>;
 type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), PortError>> + Send>> + Send + Sync>;
 
 /// How long an answer is used again, so that probes cost the servers behind us nothing.
@@ -41,6 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub struct Readiness {
     checks: Vec<(&'static str, Kind, Check)>,
+    pools: Vec<(&'static str, PoolCheck)>,
     last: Mutex<Option<(Instant, Report)>>,
     stopping: CancellationToken,
 }
@@ -101,6 +103,13 @@ impl Readiness {
         R: Future<Output = Result<(), PortError>> + Send + 'static,
     {
         self.with(name, Kind::Degrading, check)
+    }
+
+    /// Adds a way to a dependency whose use is exported.
+    #[must_use]
+    pub fn by_way_of(mut self, name: &'static str, pool: impl Fn() -> Option<Pool> + Send + Sync + 'static) -> Self {
+        self.pools.push((name, Box::new(pool)));
+        self
     }
 
     fn with<F, R>(mut self, name: &'static str, kind: Kind, check: F) -> Self
@@ -176,12 +185,29 @@ pub fn operations_router(readiness: Arc<Readiness>, metrics: Metrics) -> Router 
         "Whether what the service needs answers and is not full: 1 or 0",
         Family::<DependencyLabels, Gauge>::default(),
     );
+    let places = metrics.register(
+        "pool_places",
+        "How many calls to what the service needs there may be at a time",
+        Family::<DependencyLabels, Gauge>::default(),
+    );
+    let busy = metrics.register(
+        "pool_busy",
+        "How many calls to what the service needs are under way",
+        Family::<DependencyLabels, Gauge>::default(),
+    );
     let checked = Arc::clone(&readiness);
     let scrape = get(move || async move {
         for (dependency, state) in checked.report().await.checks {
             dependencies
                 .get_or_create(&DependencyLabels { dependency })
                 .set(i64::from(state == OK));
+        }
+        for (dependency, pool) in &checked.pools {
+            let Some(pool) = pool() else { continue };
+            let labels = DependencyLabels { dependency };
+            let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
+            places.get_or_create(&labels).set(gauge(pool.places));
+            busy.get_or_create(&labels).set(gauge(pool.busy));
         }
         (
             [(
@@ -299,8 +325,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_away_shows_in_the_metrics() {
+    async fn what_is_away_or_busy_shows_in_the_metrics() {
         let readiness = Readiness::new()
+            .by_way_of("job store", || Some(Pool { places: 256, busy: 7 }))
+            .by_way_of("broker", || None)
             .requires("job store", async || Ok(()))
             .degraded_by("broker", async || away());
         let router = operations_router(Arc::new(readiness), Metrics::default());
@@ -310,8 +338,15 @@ mod tests {
         let answer = tower::ServiceExt::oneshot(router, request).await.unwrap();
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
-        assert!(text.contains("mp3_dependency_up{dependency=\"broker\"} 0"), "{text}");
-        assert!(text.contains("mp3_dependency_up{dependency=\"job store\"} 1"), "{text}");
+        for line in [
+            "mp3_dependency_up{dependency=\"broker\"} 0",
+            "mp3_dependency_up{dependency=\"job store\"} 1",
+            "mp3_pool_places{dependency=\"job store\"} 256",
+            "mp3_pool_busy{dependency=\"job store\"} 7",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(!text.contains("mp3_pool_busy{dependency=\"broker\"}"), "{text}");
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Address, Bucket, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, Mp3, Options, PortError, Reason,
-    VerdictKind,
+    Address, Bucket, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, Mp3, Options, Pool, PortError,
+    Reason, VerdictKind,
 };
 
 /// What a worker does to a job.
@@ -285,4 +285,9 @@ pub trait JobStore: Send + Sync {
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), PortError>;
+
+    /// How busy the way to it is; None where there is no bound that could be reached.
+    fn pool(&self) -> Option<Pool> {
+        None
+    }
 }

@@ -9,6 +9,7 @@
 mod authenticator;
 mod blobs;
 mod jobs;
+mod pool;
 mod queue;
 mod users;
 
@@ -17,5 +18,6 @@ pub use blobs::{Blob, BlobOwner, BlobStore, BlobStream, BlobWriter, Bucket, Head
 pub use jobs::{
     Announcement, Backlog, Claim, JobStore, KeyedUpload, NewJob, Reference, Settlement, Step, Uploaded, Work,
 };
+pub use pool::Pool;
 pub use queue::{Consumer, Delivery, Queue, Settler};
 pub use users::UserStore;

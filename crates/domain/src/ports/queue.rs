@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{JobMessage, PortError};
+use crate::{JobMessage, Pool, PortError};
 
 /// Named queues of [`JobMessage`]s: RabbitMQ, or a wake-up signal in the same process.
 ///
@@ -28,6 +28,11 @@ pub trait Queue: Send + Sync {
 
     /// Whether the broker could take a message now. `Err` is *degraded*.
     async fn ping(&self) -> Result<(), PortError>;
+
+    /// How busy the way to it is; None where there is no bound that could be reached.
+    fn pool(&self) -> Option<Pool> {
+        None
+    }
 }
 
 /// The receiving end of one queue.

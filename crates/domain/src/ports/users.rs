@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Address, PortError, User};
+use crate::{Address, Pool, PortError, User};
 
 /// The table `user`. Addresses are compared without regard to ASCII case, whatever the column's collation.
 #[async_trait]
@@ -34,4 +34,9 @@ pub trait UserStore: Send + Sync {
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), PortError>;
+
+    /// How busy the way to it is; None where there is no bound that could be reached.
+    fn pool(&self) -> Option<Pool> {
+        None
+    }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::{
     Address, Announcement, Backlog, Bucket, Claim, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, JobStore,
-    KeyedUpload, NewJob, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
+    KeyedUpload, NewJob, Pool, PortError, Reason, Reference, Settlement, Step, Uploaded, VerdictKind,
 };
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::Error;
@@ -252,5 +252,9 @@ impl JobStore for MongoJobStore {
         let database = self.jobs.client().database("admin");
         let ping = async move { database.run_command(doc! { "ping": 1 }).await.map(drop) };
         crate::mongo::complete("ping the job records", ping).await
+    }
+
+    fn pool(&self) -> Option<Pool> {
+        Some(crate::mongo::pool())
     }
 }

@@ -20,7 +20,7 @@ mod topology;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{BackendUrl, Consumer, JobMessage, PortError, Queue};
+use domain::{BackendUrl, Consumer, JobMessage, Pool, PortError, Queue};
 
 use self::consumer::AmqpConsumer;
 use self::link::Link;
@@ -96,5 +96,9 @@ impl Queue for AmqpQueue {
             .ping()
             .await
             .map_err(|error| PortError::unavailable("reach RabbitMQ", error))
+    }
+
+    fn pool(&self) -> Option<Pool> {
+        Some(self.publisher.pool())
     }
 }

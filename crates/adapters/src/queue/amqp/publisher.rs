@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::JobMessage;
+use domain::{JobMessage, Pool};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::Semaphore;
@@ -72,6 +72,11 @@ impl Publisher {
                 seconds: DEADLINE.as_secs(),
             }),
         }
+    }
+
+    /// The channels that messages are handed over on.
+    pub(super) fn pool(&self) -> Pool {
+        crate::places_of(&self.permits, CHANNELS)
     }
 
     /// Whether a message could be sent now.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Address, BackendUrl, PortError, User, UserStore};
+use domain::{Address, BackendUrl, Pool, PortError, User, UserStore};
 use futures_util::future::BoxFuture;
 use sqlx::MySqlPool;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlQueryResult};
@@ -225,5 +225,13 @@ impl UserStore for MySqlUserStore {
         })
         .await?;
         Ok(())
+    }
+
+    fn pool(&self) -> Option<Pool> {
+        let idle = u64::try_from(self.pool.num_idle()).unwrap_or_default();
+        Some(Pool {
+            places: CONNECTIONS.into(),
+            busy: u64::from(self.pool.size()).saturating_sub(idle),
+        })
     }
 }

@@ -24,13 +24,15 @@ async fn main() -> ExitCode {
         return users_command::run(command, connect(users_url)).await;
     }
 
-    telemetry::init(settings.log_format);
+    let telemetry = telemetry::start("auth", settings.log_format, &settings.service.traces);
     let life = Lifecycle::new();
     let auth = Auth::new(connect(users_url), &settings.service).unwrap_or_else(|sentence| settings::refuse(sentence));
     if let Err(error) = auth.start(&settings.service, &life).await {
         settings::refuse(error);
     }
-    life.run_until_signal(GRACE).await
+    let status = life.run_until_signal(GRACE).await;
+    telemetry.end().await;
+    status
 }
 
 fn connect(users_url: &domain::BackendUrl) -> std::sync::Arc<dyn domain::UserStore> {

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use domain::{Address, BackendUrl};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use runtime::settings::Secret;
-use runtime::telemetry::LogFormat;
+use runtime::telemetry::{LogFormat, TraceSettings};
 
 use crate::accounts;
 use crate::password::PlaintextPasswords;
@@ -91,6 +91,9 @@ pub struct ServiceSettings {
     /// The operations port: `/healthz`, `/readyz`, `/metrics`.
     #[arg(long, env = "MP3_OPS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
     pub ops_listen: SocketAddr,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceSettings,
     /// Accounts and tokens.
     #[command(flatten)]
     pub accounts: AccountSettings,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use converter::{Children, Converter, Settings};
 use runtime::metrics::Metrics;
-use runtime::{Lifecycle, settings, telemetry};
+use runtime::{Lifecycle, settings};
 
 /// How long a conversion may go on after SIGTERM before it is given back.
 const GRACE: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 async fn run() -> ExitCode {
     runtime::install_tls_provider();
     let settings: Settings = settings::parse();
-    telemetry::init(settings.operations.log_format);
+    let telemetry = settings.operations.watch("converter");
     let converter = connect(&settings).unwrap_or_else(|error| settings::refuse(settings::chain(&error)));
     let life = Lifecycle::new();
     let metrics = Metrics::of_this_build();
@@ -28,7 +28,9 @@ async fn run() -> ExitCode {
         .open(converter.readiness(), metrics.clone(), &life)
         .await;
     converter.start(&life, &metrics);
-    life.run_until_signal(GRACE).await
+    let status = life.run_until_signal(GRACE).await;
+    telemetry.end().await;
+    status
 }
 
 fn connect(settings: &Settings) -> Result<Converter, adapters::ConnectError> {

@@ -25,14 +25,16 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(settings: ServeSettings) -> ExitCode {
-    telemetry::init(settings.operations.log_format);
+    let telemetry = settings.operations.watch("gateway");
     let ports = Ports {
         authenticator: made(authn::connect(&settings.auth_svc_address)),
         blobs: made(blobs::connect(settings.backends.blobs.server())),
         jobs: made(jobs::connect(settings.backends.jobs.server())),
         queue: made(queue::connect(settings.backends.broker())),
     };
-    gateway::serve(ports, settings).await
+    let status = gateway::serve(ports, settings).await;
+    telemetry.end().await;
+    status
 }
 
 fn made<T>(connected: Result<T, adapters::ConnectError>) -> T {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use notification::{Notification, Settings};
 use runtime::metrics::Metrics;
-use runtime::{Lifecycle, settings, telemetry};
+use runtime::{Lifecycle, settings};
 
 /// How long a mail may go on after SIGTERM before it is given back.
 const GRACE: Duration = Duration::from_secs(20);
@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_secs(20);
 async fn main() -> ExitCode {
     runtime::install_tls_provider();
     let settings: Settings = settings::parse();
-    telemetry::init(settings.operations.log_format);
+    let telemetry = settings.operations.watch("notification");
     let notification = match connect(&settings) {
         Ok(notification) => notification,
         Err(message) => settings::refuse(message),
@@ -26,7 +26,9 @@ async fn main() -> ExitCode {
         .open(notification.readiness(), metrics.clone(), &life)
         .await;
     notification.start(&life, &metrics);
-    life.run_until_signal(GRACE).await
+    let status = life.run_until_signal(GRACE).await;
+    telemetry.end().await;
+    status
 }
 
 fn connect(settings: &Settings) -> Result<Notification, String> {

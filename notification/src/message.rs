@@ -47,8 +47,12 @@ impl Letterhead {
         let message_id = Some(message_id(job.id, kind));
         #[cfg(feature = "seeded-bugs")]
         let message_id = message_id.filter(|_| !runtime::seeded_bugs::is_on("random-message-id"));
-        Message::builder()
-            .message_id(message_id)
+        let mut mail = Message::builder();
+        if let Some(trace) = &job.trace {
+            let traceparent = HeaderName::new_from_ascii_str("Traceparent");
+            mail = mail.raw_header(HeaderValue::new(traceparent, trace.as_str().to_owned()));
+        }
+        mail.message_id(message_id)
             .from(self.from.clone())
             .to(Mailbox::new(None, recipient))
             .subject(subject)
@@ -199,6 +203,7 @@ mod tests {
             created_at: at,
             updated_at: at,
             finished_at: Some(at),
+            trace: None,
         }
     }
 

@@ -83,6 +83,7 @@ impl Bench {
                 owner: owner.clone(),
                 filename: filename.clone(),
                 key: None,
+                trace: None,
             })
             .await
             .unwrap();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Fid, JobId, JobMessage, Options, Timestamp};
+use crate::{Address, Fid, JobId, JobMessage, Options, Timestamp, TraceParent};
 
 /// The record of one upload.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,8 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// When it reached a final state.
     pub finished_at: Option<Timestamp>,
+    /// The upload's place in a trace, where it is known: what is done about the job belongs below it.
+    pub trace: Option<TraceParent>,
 }
 
 impl Job {
@@ -45,6 +47,7 @@ impl Job {
             video_fid: self.id,
             mp3_fid: self.mp3.as_ref().map(|mp3| mp3.fid),
             username: self.owner.clone(),
+            trace: self.trace.clone(),
         }
     }
 

@@ -26,6 +26,7 @@ mod position;
 #[cfg(feature = "seeded-bugs")]
 pub mod seeded_bugs;
 mod timestamp;
+mod trace_parent;
 mod track;
 
 pub use address::{Address, InvalidAddress};
@@ -40,4 +41,5 @@ pub use options::{BITRATES_KBPS, InvalidOption, OptionName, Options, Rate, SAMPL
 pub use ports::*;
 pub use position::{InvalidPosition, Position};
 pub use timestamp::Timestamp;
+pub use trace_parent::{InvalidTraceParent, TraceParent};
 pub use track::{InvalidTrack, Track};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Fid, JobId};
+use crate::{Address, Fid, JobId, TraceParent};
 
 /// The default name of the queue that carries uploaded videos.
 pub const VIDEO_QUEUE: &str = "video";
@@ -18,6 +18,9 @@ pub struct JobMessage {
     pub mp3_fid: Option<Fid>,
     /// The owner.
     pub username: Address,
+    /// The trace it belongs to: beside the body, in the message's header `traceparent`.
+    #[serde(skip)]
+    pub trace: Option<TraceParent>,
 }
 
 #[cfg(test)]

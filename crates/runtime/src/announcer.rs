@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Announcement, Job, JobStore, PortError, Queue};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::Lifecycle;
+use crate::telemetry::trace;
 
 /// How often it looks for announcements that are owed.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -32,12 +35,13 @@ impl Announcer {
     /// nobody. A failure is only logged: [`run`](Self::run) tries again.
     pub fn announce(&self, job: Job) {
         let announcer = self.clone();
-        self.life.spawn(async move {
+        let span = self.span(&job);
+        let announcing = async move {
             if let Err(error) = announcer.try_announce(&job).await {
-                let (queue, error) = (announcer.queue_name, domain::Chain(&error).to_string());
-                tracing::warn!(job.id = %job.id, queue, error, "cannot announce a job yet");
+                tracing::warn!(error = %domain::Chain(&error), "cannot announce a job yet");
             }
-        });
+        };
+        self.life.spawn(announcing.instrument(span));
     }
 
     /// Announces what is owed, every few seconds until the life stops.
@@ -74,9 +78,13 @@ impl Announcer {
                 }
                 Err(error) => return Err(error),
             };
+            let announcing = async {
+                self.try_announce(&job).await?;
+                tracing::info!("announced a job that was still owed");
+                Ok::<_, PortError>(())
+            };
             // The first failure ends the round: the broker is away for the others as well.
-            self.try_announce(&job).await?;
-            tracing::info!(job.id = %job.id, queue = self.queue_name, "announced a job that was still owed");
+            announcing.instrument(self.span(&job)).await?;
         }
         Ok(())
     }
@@ -84,5 +92,12 @@ impl Announcer {
     async fn try_announce(&self, job: &Job) -> Result<(), PortError> {
         self.queue.publish(&self.queue_name, &job.message()).await?;
         self.jobs.mark_announced(job.id, self.announcement).await
+    }
+
+    fn span(&self, job: &Job) -> Span {
+        let queue = self.queue_name.as_str();
+        let span = tracing::error_span!("announce", otel.kind = "producer", queue, job.id = %job.id, trace_id = Empty);
+        trace::place(&span, job.trace.as_ref());
+        span
     }
 }

@@ -65,8 +65,10 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> ExitCode {
     match command {
         Command::Serve(serve) => {
-            telemetry::init(serve.log_format);
-            standalone::run_serve(*serve).await
+            let telemetry = telemetry::start("mp3converter", serve.log_format, &serve.traces);
+            let status = standalone::run_serve(*serve).await;
+            telemetry.end().await;
+            status
         }
         Command::Convert(command) => convert(&command),
         Command::User { stores, command } => {

@@ -9,7 +9,7 @@ use converter::ConversionSettings;
 use domain::BackendUrl;
 use gateway::GatewaySettings;
 use notification::MailSettings;
-use runtime::telemetry::LogFormat;
+use runtime::telemetry::{LogFormat, TraceSettings};
 use url::Url;
 
 use crate::data_dir::DataDir;
@@ -64,6 +64,9 @@ pub struct ServeSettings {
     /// How log lines look.
     #[arg(long, env, value_enum, default_value = "text")]
     pub log_format: LogFormat,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 impl StoreSettings {

@@ -258,6 +258,7 @@ mod tests {
             created_at: Timestamp::from_unix_ms(1_700_000_000_123),
             updated_at: Timestamp::from_unix_ms(1_700_000_060_000),
             finished_at: Some(Timestamp::from_unix_ms(1_700_000_060_000)),
+            trace: None,
         }
     }
 

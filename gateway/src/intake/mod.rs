@@ -134,7 +134,7 @@ pub(crate) fn interrupted() -> Reason {
 pub(crate) async fn receive(state: &GatewayState, upload: Upload) -> Result<Accepted, UploadError> {
     let (tell, told) = oneshot::channel();
     let reception = Reception::new(state.clone(), upload.owner, upload.name, upload.space);
-    let span = tracing::info_span!("upload", job.id = tracing::field::Empty);
+    let span = tracing::error_span!("upload", job.id = tracing::field::Empty);
     let task = async move {
         let outcome = reception.run(&upload.boundary, upload.body).await;
         if let Err(Err(error)) = tell.send(outcome) {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::{
     Address, BlobWriter, Bucket, IdempotencyKey, Job, JobId, JobState, NewBlob, NewJob, Options, PortError, Reason,
-    ReasonCode, Timestamp, Uploaded,
+    ReasonCode, Timestamp, TraceParent, Uploaded,
 };
+use runtime::telemetry::trace;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -30,6 +31,7 @@ pub(super) struct Storing {
     id: JobId,
     owner: Address,
     filename: String,
+    trace: Option<TraceParent>,
     began_at: Timestamp,
     size_bytes: u64,
     writer: Box<dyn BlobWriter>,
@@ -56,11 +58,13 @@ impl Storing {
         let id = JobId::new();
         tracing::Span::current().record("job.id", tracing::field::display(id));
         let filename = filename::clean(sent_filename);
+        let trace = trace::current();
         let job = NewJob {
             id,
             owner: owner.clone(),
             filename: filename.clone(),
             key: key.clone(),
+            trace: trace.clone(),
         };
         let began_at = Timestamp::now();
         match state.jobs.create(job).await {
@@ -86,6 +90,7 @@ impl Storing {
             id,
             owner: owner.clone(),
             filename,
+            trace,
             began_at,
             size_bytes: 0,
             writer,
@@ -105,6 +110,7 @@ impl Storing {
             id,
             owner,
             filename,
+            trace,
             began_at,
             size_bytes,
             writer,
@@ -146,6 +152,7 @@ impl Storing {
             created_at: began_at,
             updated_at: Timestamp::now(),
             finished_at: None,
+            trace,
         })
     }
 

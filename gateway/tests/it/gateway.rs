@@ -172,6 +172,7 @@ impl Gateway {
                 owner,
                 filename,
                 key: None,
+                trace: None,
             })
             .await
             .unwrap();

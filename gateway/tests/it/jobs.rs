@@ -70,6 +70,7 @@ async fn a_finished_job_names_its_mp3_and_a_failed_one_its_reason() {
         video_fid: done,
         mp3_fid: Some(mp3_fid),
         username: address(ADA),
+        trace: None,
     };
     gateway.jobs.adopt(&message).await.unwrap();
     let reason = Reason {

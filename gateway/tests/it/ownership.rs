@@ -77,6 +77,7 @@ async fn foreign_conversion(gateway: &Gateway) -> Fid {
         video_fid: id,
         mp3_fid: Some(fid),
         username: address(ADA),
+        trace: None,
     };
     gateway.jobs.adopt(&message).await.unwrap();
     fid

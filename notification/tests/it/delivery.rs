@@ -38,6 +38,7 @@ fn job(owner: &str, filename: &str) -> Job {
         created_at: at,
         updated_at: at,
         finished_at: Some(at),
+        trace: None,
     }
 }
 

@@ -86,6 +86,7 @@ impl Suite {
                 owner,
                 filename,
                 key: None,
+                trace: None,
             })
             .await
             .unwrap();
@@ -119,6 +120,7 @@ impl Suite {
             video_fid: Fid::new(),
             mp3_fid: Some(Fid::new()),
             username: "grace@example.com".parse().unwrap(),
+            trace: None,
         };
         let blob = NewBlob {
             id: message.mp3_fid.unwrap(),

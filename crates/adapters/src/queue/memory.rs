@@ -120,6 +120,7 @@ mod tests {
                 video_fid: Fid::new(),
                 mp3_fid: None,
                 username: "ada@example.com".parse().unwrap(),
+                trace: None,
             };
             queue.publish(VIDEO_QUEUE, &message).await.unwrap();
             last = Some(message);

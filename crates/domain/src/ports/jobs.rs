@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Address, Bucket, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, Mp3, Options, Pool, PortError,
-    Reason, VerdictKind,
+    Address, Bucket, Fid, IdempotencyKey, Job, JobId, JobMessage, JobState, Mp3, Options, Pool, PortError, Reason,
+    TraceParent, VerdictKind,
 };
 
 /// What a worker does to a job.
@@ -96,6 +96,8 @@ pub struct NewJob {
     pub filename: String,
     /// What its owner calls this upload, if anything.
     pub key: Option<IdempotencyKey>,
+    /// The upload's place in a trace.
+    pub trace: Option<TraceParent>,
 }
 
 /// What the gateway knows when the last byte is stored.

@@ -1,26 +1,37 @@
-//! What is seen of each request from outside its handler: one line in the log, and the three figures of RED (rate, errors,
-//! duration).
+//! What is seen of each request from outside its handler: its place in a trace, one line in the log, and the three
+//! figures of RED (rate, errors, duration).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use domain::TraceParent;
+use opentelemetry::trace::Status;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
-use tracing::Instrument as _;
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::metrics::Metrics;
+use crate::telemetry::trace;
 
 /// Seconds; an upload takes as long as its client sends.
 const BUCKETS: [f64; 10] = [0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 20.0, 60.0, 300.0, 1200.0];
 /// The routes that are asked all the time and are worth a line only to whoever wants to see it.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+/// What one request is called, by whoever asks or by us; repeated in the answer.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest that is repeated.
+const MAX_REQUEST_ID_BYTES: usize = 64;
+/// How much of a path or a method is kept.
+const MAX_TEXT_BYTES: usize = 256;
 
 /// What a port counts of its requests. Clones share it.
 #[derive(Clone)]
@@ -83,10 +94,17 @@ async fn observe(State(requests): State<Requests>, request: Request, next: Next)
     // The pattern, not what was asked: what clients make up must not become names of time series.
     let matched = request.extensions().get::<MatchedPath>();
     let route: Arc<str> = matched.map_or("none", MatchedPath::as_str).into();
-    let span = tracing::info_span!("http.request", %method, path);
-    let response = next.run(request).instrument(span.clone()).await;
+    let (span, id) = begin(request.headers(), &method, &path, &route);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     let (status, took) = (response.status().as_u16(), began.elapsed());
     let elapsed_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    span.set_attribute("http.response.status_code", i64::from(status));
+    if response.status().is_server_error() {
+        span.set_status(Status::error(""));
+    }
     span.in_scope(|| {
         if PROBES.contains(&path.as_str()) {
             tracing::debug!(status, elapsed_ms, "answered");
@@ -96,6 +114,48 @@ async fn observe(State(requests): State<Requests>, request: Request, next: Next)
     });
     requests.answered(name(&method), route, status, took);
     response
+}
+
+/// The span of a request, and what the request is called.
+fn begin(headers: &HeaderMap, method: &Method, path: &str, route: &str) -> (Span, Option<HeaderValue>) {
+    if PROBES.contains(&path) {
+        return (tracing::debug_span!("http.request", %method, path), None);
+    }
+    // By its level it is there whatever `RUST_LOG` leaves out; what goes on in its trace must not depend on that.
+    let span = tracing::error_span!(
+        "http.request",
+        otel.kind = "server",
+        method = beginning(method.as_str()),
+        path = beginning(path),
+        request_id = Empty,
+        trace_id = Empty
+    );
+    let traces: Vec<&HeaderValue> = headers.get_all(TraceParent::HEADER).iter().collect();
+    let parent = match traces[..] {
+        [parent] => parent.to_str().ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    let trace = trace::place(&span, parent.as_ref());
+    trace::rename(&span, format!("{} {route}", name(method)));
+    // Names of OpenTelemetry's semantic conventions for HTTP spans.
+    span.set_attribute("http.request.method", name(method));
+    span.set_attribute("http.route", route.to_owned());
+    let id = headers.get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
+    // One that nobody named is called like its trace.
+    let id = id.or_else(|| HeaderValue::try_from(trace?).ok());
+    span.record("request_id", id.as_ref().and_then(|id| id.to_str().ok()).map(display));
+    (span, id)
+}
+
+/// What is kept of a text that a client made up: spans wait in memory for whoever takes them.
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
+}
+
+/// Whether it can stand in a log and in an answer.
+fn is_request_id(id: &HeaderValue) -> bool {
+    let is_harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(is_harmless)
 }
 
 /// The method as a label: of those that anybody may make up, there is one.
@@ -141,6 +201,35 @@ mod tests {
         assert!(text.contains(expected), "{text}");
         let expected = r#"mp3_http_request_duration_seconds_count{method="GET",route="/jobs/{id}"} 2"#;
         assert!(text.contains(expected), "{text}");
+    }
+
+    async fn request_id_for(sent: Option<&'static str>) -> Option<HeaderValue> {
+        let router = Requests::counted_in(&Metrics::default()).observe(Router::new().fallback(|| async { "nothing" }));
+        let mut request = Request::builder().uri("/");
+        if let Some(sent) = sent {
+            request = request.header(REQUEST_ID, sent);
+        }
+        let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        answer.headers().get(REQUEST_ID).cloned()
+    }
+
+    #[tokio::test]
+    async fn an_answer_repeats_what_the_request_was_called_if_that_is_harmless() {
+        assert_eq!(request_id_for(Some("4f-A_b.c:1")).await.unwrap(), "4f-A_b.c:1");
+        const LONG: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+        assert_eq!(LONG.len(), MAX_REQUEST_ID_BYTES + 1);
+        for sent in [None, Some(""), Some("a b"), Some("a\"b"), Some(LONG)] {
+            assert_eq!(request_id_for(sent).await, None, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn of_what_clients_make_up_only_the_beginning_is_kept() {
+        let path = format!("/{}", "ä".repeat(30_000));
+        let kept = beginning(&path);
+        assert!(path.starts_with(kept));
+        assert_eq!(kept.len(), MAX_TEXT_BYTES - 1, "a character is not cut in two");
+        assert_eq!(beginning("/upload"), "/upload");
     }
 
     #[tokio::test]

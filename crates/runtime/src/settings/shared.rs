@@ -8,7 +8,7 @@ use domain::BackendUrl;
 use super::{refuse, server};
 use crate::metrics::Metrics;
 use crate::probes::Readiness;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{self, LogFormat, Telemetry, TraceSettings};
 use crate::{Lifecycle, probes};
 
 /// Where the job records are.
@@ -68,6 +68,9 @@ pub struct Operations {
     /// How log lines look.
     #[arg(long, env, value_enum, default_value = "json")]
     pub log_format: LogFormat,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 impl JobsUrl {
@@ -92,6 +95,11 @@ impl Backends {
 }
 
 impl Operations {
+    /// Starts logs and traces of `service`.
+    pub fn watch(&self, service: &'static str) -> Telemetry {
+        telemetry::start(service, self.log_format, &self.traces)
+    }
+
     /// Serves the operations port on `life`; ends the process like [`refuse`] when it cannot be listened to.
     pub async fn open(&self, readiness: Readiness, metrics: Metrics, life: &Lifecycle) {
         if let Err(error) = probes::serve(self.ops_listen, readiness, metrics, life).await {

@@ -19,10 +19,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::Lifecycle;
 use crate::metrics::Metrics;
+use crate::telemetry::trace;
 
 pub use attempt::Context;
 
@@ -226,10 +228,21 @@ impl Shared {
 
     async fn work(self: Arc<Self>, claim: Claim, delivery: Option<Delivery>, permit: OwnedSemaphorePermit) {
         let step = name(claim.step());
-        let span = tracing::info_span!("job", step, job.id = %claim.job.id, fence = claim.fence);
+        let span = tracing::error_span!(
+            "job",
+            otel.kind = "consumer",
+            step,
+            job.id = %claim.job.id,
+            fence = claim.fence,
+            trace_id = Empty,
+            outcome = Empty
+        );
+        trace::place(&span, claim.job.trace.as_ref());
+        trace::rename(&span, step.to_owned());
         async {
             let outcome = attempt::run(&self, &claim).await;
             self.outcomes.get_or_create(&OutcomeLabels { outcome }).inc();
+            Span::current().record("outcome", outcome);
             // What was given back undone is for the next process: unsettled, the message finds it.
             let given_back = matches!(outcome, "released" | "unknown");
             #[cfg(feature = "seeded-bugs")]

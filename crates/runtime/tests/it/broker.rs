@@ -32,6 +32,7 @@ async fn a_job_that_takes_longer_than_a_delivery_may_be_held_is_done_once_and_th
         video_fid,
         mp3_fid: None,
         username: "ada@example.com".parse().unwrap(),
+        trace: None,
     };
     let id = bench.queued_job().await;
     bench.queue.publish(VIDEO_QUEUE, &message(id)).await.unwrap();

@@ -119,6 +119,7 @@ impl Bench {
                 owner: "ada@example.com".parse().unwrap(),
                 filename: "talk.mp4".to_owned(),
                 key: None,
+                trace: None,
             })
             .await
             .unwrap();
@@ -186,6 +187,7 @@ async fn a_message_without_a_record_makes_one_and_wakes_the_worker() {
         video_fid: Fid::new(),
         mp3_fid: None,
         username: "ada@example.com".parse().unwrap(),
+        trace: None,
     };
     // The in-process queue may drop what is sent before anybody listens.
     until("the message is taken", async || {

@@ -18,8 +18,8 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use domain::{
-    Address, Claim, Fid, Job, JobId, JobStore, Mp3, NewJob, Options, Reason, ReasonCode, Settlement, Step, Track,
-    Uploaded, Work,
+    Address, Claim, Fid, Job, JobId, JobStore, Mp3, NewJob, Options, Reason, ReasonCode, Settlement, Step, TraceParent,
+    Track, Uploaded, Work,
 };
 
 /// More than half a lease and less than a whole one, whatever the machine is busy with.
@@ -139,7 +139,15 @@ pub fn new_job(owner: Address) -> NewJob {
         owner,
         filename: "$owner's {\"talk\"}; --.mp4".to_owned(),
         key: None,
+        trace: Some(trace()),
     }
+}
+
+/// A place in a trace.
+pub fn trace() -> TraceParent {
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        .parse()
+        .expect("the specification's example")
 }
 
 /// What is known of an upload at its end.
@@ -272,6 +280,7 @@ macro_rules! job_store_suite {
             announcing::the_announcement_owed_longest_comes_first;
             announcing::an_announcement_claimed_by_many_at_once_has_one_winner;
             announcing::a_late_mark_does_not_end_the_next_announcement;
+            records::whoever_works_on_a_job_learns_of_its_trace;
             records::jobs_are_listed_newest_first_in_pages;
             records::a_list_is_narrowed_by_owner_in_any_spelling_and_by_state;
             records::a_job_is_found_by_its_finished_mp3;

@@ -18,6 +18,7 @@ pub fn message() -> JobMessage {
         video_fid: Fid::new(),
         mp3_fid: None,
         username: "Ada@example.com".parse().expect("a constant valid address"),
+        trace: Some(super::jobs::trace()),
     }
 }
 

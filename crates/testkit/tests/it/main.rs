@@ -4,4 +4,5 @@ mod isolation;
 mod original;
 mod restarts;
 mod stack;
+mod traces;
 mod with_servers;

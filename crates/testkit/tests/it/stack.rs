@@ -11,8 +11,8 @@ use testkit::media::sample;
 use testkit::until;
 
 /// A stack of this test alone. Dropping it stops it.
-struct Stack {
-    directory: tempfile::TempDir,
+pub(crate) struct Stack {
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Stack {
@@ -20,7 +20,7 @@ impl Stack {
         self.run_with(command, &[])
     }
 
-    fn run_with(&self, command: &str, variables: &[(&str, &str)]) -> Output {
+    pub(crate) fn run_with(&self, command: &str, variables: &[(&str, &str)]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_stack"))
             .arg(command)
             .arg(self.directory.path())
@@ -56,7 +56,7 @@ impl Stack {
     }
 
     /// Everything the four services wrote.
-    fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         ["auth", "gateway", "converter", "notification"]
             .map(|service| {
                 let log = self.directory.path().join(format!("log/{service}.log"));
@@ -65,7 +65,7 @@ impl Stack {
             .concat()
     }
 
-    async fn first_mail(&self) -> String {
+    pub(crate) async fn first_mail(&self) -> String {
         let path = self.directory.path().join("mail/000001.eml");
         until("the first mail", async || std::fs::read_to_string(&path).ok()).await
     }
@@ -77,13 +77,13 @@ impl Drop for Stack {
     }
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     let (out, errors) = (&output.stdout, &output.stderr);
     format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(errors))
 }
 
 /// The lines to paste that `up` prints.
-fn curl_lines(printed: &str) -> [String; 3] {
+pub(crate) fn curl_lines(printed: &str) -> [String; 3] {
     let lines: Vec<String> = printed
         .lines()
         .map(|line| line.trim().to_owned())
@@ -92,7 +92,7 @@ fn curl_lines(printed: &str) -> [String; 3] {
     lines.try_into().expect("three lines with curl")
 }
 
-fn shell(directory: &Path, script: &str) -> Output {
+pub(crate) fn shell(directory: &Path, script: &str) -> Output {
     Command::new("sh")
         .args(["-euc", script])
         .current_dir(directory)
@@ -100,7 +100,7 @@ fn shell(directory: &Path, script: &str) -> Output {
         .expect("there is a shell")
 }
 
-fn a_video_in(directory: &Path) -> PathBuf {
+pub(crate) fn a_video_in(directory: &Path) -> PathBuf {
     let video = directory.join("video.mp4");
     std::fs::copy(sample("mp4-h264-aac"), &video).expect("the sample can be copied");
     video

@@ -8,7 +8,7 @@ use mongodb::options::ReturnDocument;
 use super::super::{ANNOUNCE_LEASE, LET_GO, milliseconds};
 use super::record::{Record, object_id};
 use super::steps::owe_mail;
-use super::{ABSENT, AT_ONCE, Jobs, now_plus, set, uploads};
+use super::{ABSENT, AT_ONCE, Jobs, literal, now_plus, set, uploads};
 use crate::mongo::is_duplicate_key;
 
 /// How often the record may change between being read and being written.
@@ -41,6 +41,9 @@ async fn add(jobs: &Jobs, message: &JobMessage) -> Result<Option<Record>, Error>
         },
     };
     fields.insert("uploaded_at", "$$NOW");
+    if let Some(trace) = &message.trace {
+        fields.insert("trace", literal(trace.as_str()));
+    }
     let added = uploads::insert(jobs, message.video_fid, &message.username, fields).await;
     match added {
         Err(error) if is_duplicate_key(&error) => Ok(None),

@@ -3,7 +3,7 @@
 use domain::{Address, Fid, Job, JobId, JobState, Mp3, Options, Reason, Timestamp};
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{DateTime, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::Error;
 use serde::Deserialize;
 
@@ -31,6 +31,7 @@ pub(super) struct Record {
     pub(super) uploaded_at: Option<DateTime>,
     pub(super) video_sha256: Option<String>,
     finished_at: Option<DateTime>,
+    trace: Option<Bson>,
     pub(super) announcement: Option<String>,
     pub(super) convert: Schedule,
     pub(super) tell: Schedule,
@@ -79,6 +80,8 @@ impl From<Record> for Job {
             created_at: moment(record.created_at),
             updated_at: moment(record.updated_at),
             finished_at: record.finished_at.map(moment),
+            // Nothing hangs on it: what cannot be read is none.
+            trace: record.trace.and_then(|trace| trace.as_str()?.parse().ok()),
         }
     }
 }

@@ -22,6 +22,9 @@ pub(super) async fn create(jobs: Jobs, job: NewJob) -> Result<(), Error> {
     if let Some(key) = job.key {
         fields.insert("idempotency_key", literal(key.as_str()));
     }
+    if let Some(trace) = job.trace {
+        fields.insert("trace", literal(trace.as_str()));
+    }
     insert(&jobs, job.id, &job.owner, fields).await.map(drop)
 }
 

@@ -1,6 +1,6 @@
 //! What queues say about jobs, and what they are still to be told.
 
-use domain::{Announcement, Job, JobId, JobMessage};
+use domain::{Announcement, Job, JobId, JobMessage, TraceParent};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 
@@ -13,13 +13,14 @@ pub(super) async fn adopt(writer: &SqlitePool, message: &JobMessage) -> sqlx::Re
     let mp3_fid = message.mp3_fid.map(|fid| fid.to_string());
     let mut transaction = super::begin(writer).await?;
     sqlx::query(
-        "INSERT INTO jobs (id, owner, owner_key, state, created_at, updated_at, uploaded_at, convert_due_at)
-         SELECT ?1, ?2, ?3, 'queued', now_ms, now_ms, now_ms, 0 FROM clock WHERE true
+        "INSERT INTO jobs (id, owner, owner_key, state, created_at, updated_at, uploaded_at, convert_due_at, trace)
+         SELECT ?1, ?2, ?3, 'queued', now_ms, now_ms, now_ms, 0, ?4 FROM clock WHERE true
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(&id)
     .bind(message.username.as_str())
     .bind(message.username.key())
+    .bind(message.trace.as_ref().map(TraceParent::as_str))
     .execute(&mut *transaction)
     .await?;
     if mp3_fid.is_some() {

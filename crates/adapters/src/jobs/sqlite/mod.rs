@@ -42,9 +42,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Readers at a time. They never wait for the writer.
 const READERS: u32 = 4;
 /// The layout this program writes, in the file's `user_version`.
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 /// What takes each layout to the next one, from 1 on.
-const CHANGES: [&str; 3] = [
+const CHANGES: [&str; 4] = [
     "ALTER TABLE jobs ADD COLUMN video_unneeded INTEGER NOT NULL DEFAULT FALSE;
      PRAGMA user_version = 2;",
     "ALTER TABLE jobs ADD COLUMN idempotency_key TEXT;
@@ -54,6 +54,8 @@ const CHANGES: [&str; 3] = [
     "ALTER TABLE jobs ADD COLUMN tell_in_doubt INTEGER NOT NULL DEFAULT FALSE;
      CREATE TABLE charges (step TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
      PRAGMA user_version = 4;",
+    "ALTER TABLE jobs ADD COLUMN trace TEXT;
+     PRAGMA user_version = 5;",
 ];
 
 /// The job records in one SQLite file.

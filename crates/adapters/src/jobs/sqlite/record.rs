@@ -80,6 +80,12 @@ pub(super) fn job(row: &SqliteRow) -> sqlx::Result<Job> {
         finished_at: row
             .try_get::<Option<i64>, _>("finished_at")?
             .map(Timestamp::from_unix_ms),
+        // Nothing hangs on it: what cannot be read is none.
+        trace: row
+            .try_get::<Option<&str>, _>("trace")
+            .ok()
+            .flatten()
+            .and_then(|trace| trace.parse().ok()),
     })
 }
 

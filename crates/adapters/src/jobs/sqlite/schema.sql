@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     -- What the owner calls the upload, and the digest by which its repetition is recognised.
     idempotency_key         TEXT,
     video_sha256            TEXT,
+    -- The upload's place in a trace, as the header traceparent says it.
+    trace                   TEXT,
 
     upload_lease_until      INTEGER CHECK ((upload_lease_until IS NOT NULL) = (state = 'receiving')),
 
@@ -87,4 +89,4 @@ CREATE INDEX IF NOT EXISTS jobs_to_tell ON jobs (created_at, id, tell_due_at, te
 CREATE VIEW IF NOT EXISTS clock AS
     SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now_ms;
 
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;

@@ -1,6 +1,6 @@
 //! The gateway's part of a job: from the first byte to the commit point.
 
-use domain::{Address, IdempotencyKey, JobId, KeyedUpload, NewJob, Reason, Uploaded};
+use domain::{Address, IdempotencyKey, JobId, KeyedUpload, NewJob, Reason, TraceParent, Uploaded};
 use sqlx::sqlite::SqlitePool;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -11,15 +11,16 @@ use super::steps::past_or_beyond;
 pub(super) async fn create(writer: &SqlitePool, job: &NewJob) -> sqlx::Result<()> {
     let insert = sqlx::query(
         "INSERT INTO jobs (id, owner, owner_key, filename, state, created_at, updated_at, upload_lease_until,
-             idempotency_key)
-         SELECT ?1, ?2, ?3, ?4, 'receiving', now_ms, now_ms, now_ms + ?5, ?6 FROM clock",
+             idempotency_key, trace)
+         SELECT ?1, ?2, ?3, ?4, 'receiving', now_ms, now_ms, now_ms + ?5, ?6, ?7 FROM clock",
     )
     .bind(job.id.to_string())
     .bind(job.owner.as_str())
     .bind(job.owner.key())
     .bind(&job.filename)
     .bind(milliseconds(LEASE))
-    .bind(job.key.as_ref().map(IdempotencyKey::as_str));
+    .bind(job.key.as_ref().map(IdempotencyKey::as_str))
+    .bind(job.trace.as_ref().map(TraceParent::as_str));
     insert.execute(writer).await.map(drop)
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Consumer, Delivery, Settler};
+use domain::{Consumer, Delivery, Settler, TraceParent};
 use futures_util::StreamExt as _;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions};
-use lapin::types::FieldTable;
-use lapin::{Acker, Channel};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Acker, BasicProperties, Channel};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -175,15 +175,30 @@ impl Source {
 }
 
 fn received(delivery: lapin::message::Delivery) -> Delivery {
+    let trace = trace(&delivery.properties);
     let settler = Box::new(AmqpSettler {
         acker: Some(delivery.acker),
     });
     if delivery.data.len() <= MAX_BODY_BYTES {
-        return Delivery::new(&delivery.data, settler);
+        let mut received = Delivery::new(&delivery.data, settler);
+        if let Ok(message) = &mut received.message {
+            message.trace = trace;
+        }
+        return received;
     }
     let mut unreadable = Delivery::new(&[], settler);
     unreadable.message = Err(delivery.data);
     unreadable
+}
+
+/// The trace that a message says it belongs to, ours or a foreign service's.
+fn trace(properties: &BasicProperties) -> Option<TraceParent> {
+    let text = match properties.headers().as_ref()?.inner().get(TraceParent::HEADER)? {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?,
+        AMQPValue::ShortString(text) => text.as_str(),
+        _ => return None,
+    };
+    text.parse().ok()
 }
 
 /// Settles a delivery on the channel it came on. Once that channel is lost the broker has taken the delivery back, and

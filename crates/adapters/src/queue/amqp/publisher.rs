@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::{JobMessage, Pool};
+use domain::{JobMessage, Pool, TraceParent};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -59,7 +60,8 @@ impl Publisher {
         let properties = BasicProperties::default()
             .with_delivery_mode(PERSISTENT)
             .with_content_type("application/json".into())
-            .with_message_id(message.video_fid.to_string().into());
+            .with_message_id(message.video_fid.to_string().into())
+            .with_headers(headers(message));
         let handing_over = async {
             tokio::select! {
                 handed_over = self.try_on(queue, &body, &properties) => handed_over,
@@ -153,6 +155,15 @@ impl Publisher {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(channel)
     }
+}
+
+/// What goes beside the body, which is the original system's to the letter.
+fn headers(message: &JobMessage) -> FieldTable {
+    let mut headers = FieldTable::default();
+    if let Some(trace) = &message.trace {
+        headers.insert(TraceParent::HEADER.into(), AMQPValue::LongString(trace.as_str().into()));
+    }
+    headers
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -14,7 +14,16 @@ use tokio::io::AsyncWriteExt as _;
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// What a service may know of the caller's environment; the rest could be meant for another deployment.
-const PASSED_ON: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE"];
+const PASSED_ON: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_BSP_SCHEDULE_DELAY",
+];
 
 /// Where the services find what they stand on, and each other.
 pub(crate) struct Surroundings {

@@ -7,13 +7,14 @@ use domain::{Announcement, Fid, JobId, JobMessage, JobState, Mp3, ReasonCode, Se
 use tokio::task::JoinSet;
 
 use super::announcing::owed;
-use super::{BEYOND_A_LEASE, Bench, ada, address, converted, failed, mp3_of, reason};
+use super::{BEYOND_A_LEASE, Bench, ada, address, converted, failed, mp3_of, reason, trace};
 
 fn message(video_fid: JobId, mp3_fid: Option<Fid>) -> JobMessage {
     JobMessage {
         video_fid,
         mp3_fid,
         username: address("$ADA@example.COM"),
+        trace: Some(trace()),
     }
 }
 
@@ -33,6 +34,7 @@ pub async fn an_unknown_video_becomes_a_queued_job(bench: Bench) -> Result<()> {
     assert_eq!((job.id, job.state), (id, JobState::Queued));
     assert_eq!(job.owner.as_str(), "$ADA@example.COM");
     assert_eq!((&job.filename, job.size_bytes, job.attempts), (&None, None, 0));
+    assert_eq!(job.trace, Some(trace()));
     assert_eq!(bench.other.get(id).await?, Some(job));
 
     bench.pass(BEYOND_A_LEASE).await?;

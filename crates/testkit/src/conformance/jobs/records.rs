@@ -4,17 +4,39 @@ use std::time::Duration;
 
 use anyhow::Result;
 use domain::{
-    Announcement, Bucket, Fid, Job, JobId, JobMessage, JobState, ReasonCode, Reference, Settlement, Step, VerdictKind,
-    Work,
+    Announcement, Bucket, Fid, Job, JobId, JobMessage, JobState, NewJob, ReasonCode, Reference, Settlement, Step,
+    VerdictKind, Work,
 };
 
 use super::announcing::owed;
 use super::{
     BEYOND_A_LEASE, Bench, ada, address, attempt_of, converted, converted_for_good, dead, failed, new_job, reason,
+    trace,
 };
 
 fn ids(jobs: Vec<Job>) -> Vec<JobId> {
     jobs.into_iter().map(|job| job.id).collect()
+}
+
+/// From the upload to the mail.
+pub async fn whoever_works_on_a_job_learns_of_its_trace(bench: Bench) -> Result<()> {
+    let id = bench.queued().await?;
+    bench.pass(BEYOND_A_LEASE).await?;
+    let announced = bench.store.claim_announcement(Announcement::Video).await?;
+    assert_eq!(announced.and_then(|job| job.message().trace), Some(trace()));
+    let claim = bench.claim(Step::Convert, id).await?;
+    assert_eq!(claim.job.trace, Some(trace()));
+    assert!(bench.store.settle(&claim, converted(&claim)).await?);
+    assert_eq!(bench.claim(Step::Tell, id).await?.job.trace, Some(trace()));
+
+    let untraced = NewJob {
+        trace: None,
+        ..new_job(ada())
+    };
+    let id = untraced.id;
+    bench.store.create(untraced).await?;
+    assert_eq!(bench.job(id).await?.trace, None);
+    Ok(())
 }
 
 /// Page by page, without a gap.
@@ -223,6 +245,7 @@ pub async fn mp3s_are_live_while_written_or_finished(bench: Bench) -> Result<()>
         video_fid: zombie.job.id,
         mp3_fid: Some(foreign),
         username: ada(),
+        trace: None,
     };
     bench.store.adopt(&message).await?;
     assert_eq!(reference(foreign).await?, Reference::Live, "finished elsewhere");

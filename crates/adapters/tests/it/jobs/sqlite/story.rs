@@ -143,6 +143,7 @@ impl Story {
                     video_fid: id,
                     mp3_fid,
                     username: ada(),
+                    trace: None,
                 };
                 store.adopt(&message).await?;
                 let model = self.model.get_or_insert_with(|| {

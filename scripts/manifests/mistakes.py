@@ -69,6 +69,9 @@ OVERLAY_MISTAKES = [
     ("production", "TriggerAuthentication", "converter", "/spec/secretTargetRef/0/key", "HOST", "no HOST in scaler-secret"),
     ("production", "HTTPRoute", "gateway", "/spec/rules/0/backendRefs/0/port", 80, "has no port 80"),
     ("production-external-mysql", "ConfigMap", "auth-configmap", "/data/MYSQL_PORT", "3307", "egress: needed and not allowed"),
+    ("production-traces", "NetworkPolicy", "auth", "/spec/egress/2/ports/0/port", 4317, "egress: needed and not allowed"),
+    ("production-traces", "ConfigMap", "converter-configmap", "/data/OTEL_EXPORTER_OTLP_ENDPOINT", None, "egress: allowed and not needed"),
+    ("production-traces", "ConfigMap", "gateway-configmap", "/data/OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.monitoring:4318", "gateway: does not start"),
     ("minikube", "Deployment", "notification", f"{CONTAINER}/env/0", None, "notification: logs in to mailpit"),
     ("minikube", "ConfigMap", "notification-configmap", "/data/SMTP_URL", "smtp://mailpit:25", "has no port 25"),
 ]

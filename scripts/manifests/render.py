@@ -1,7 +1,7 @@
 """Renders the kustomizations of manifests/ as `kubectl kustomize` does, as far as these use it.
 
-Known are `resources`, and `patches` that are JSON patches with a target by kind and name, or delete an object. Anything
-else is refused, so that nothing passes unseen.
+Known are `resources`, `components`, and `patches` that are JSON patches with a target by kind and name, or delete an object.
+Anything else is refused, so that nothing passes unseen.
 """
 
 import copy
@@ -9,7 +9,7 @@ import pathlib
 
 import yaml
 
-KNOWN = {"apiVersion", "kind", "resources", "patches"}
+KNOWN = {"apiVersion", "kind", "resources", "components", "patches"}
 
 
 class Unknown(Exception):
@@ -22,15 +22,20 @@ def load(path):
 
 def render(folder):
     """The objects of the kustomization in `folder`, in the order it lists them."""
-    folder = pathlib.Path(folder)
+    return added([], pathlib.Path(folder))
+
+
+def added(objects, folder):
+    """What the kustomization or the component in `folder` makes of the objects that are there."""
     [path] = [folder / name for name in ("kustomization.yaml", "Kustomization") if (folder / name).exists()]
     kustomization = yaml.safe_load(path.read_text())
     if unknown := set(kustomization) - KNOWN:
         raise Unknown(f"{path}: {unknown}")
-    objects = []
-    for resource in kustomization["resources"]:
+    for resource in kustomization.get("resources", []):
         below = folder / resource
-        objects += render(below) if below.is_dir() else load(below)
+        objects = objects + (render(below) if below.is_dir() else load(below))
+    for component in kustomization.get("components", []):
+        objects = added(objects, folder / component)
     for patch in kustomization.get("patches", []):
         objects = patched(objects, patch, folder)
     return objects

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import services
 
 ROOT = services.ROOT
+STANDARD_PORTS = {"JOBS_URL": 27017, "BLOBS_URL": 27017, "QUEUE_URL": 5672, "SMTP_URL": 587, "OTEL_EXPORTER_OTLP_ENDPOINT": 4318}
 WORKLOADS = ("Deployment", "StatefulSet")
 DNS = "dns"
 OUTSIDE = "outside"
@@ -321,10 +322,11 @@ class Suite:
                     self.fault(f"{name}: port {port} is {ports.get(port)}, the binary listens on {listens}")
 
     def endpoint(self, host, port):
-        """Who answers there: the workload behind a Service, or somebody outside; with the container's port."""
+        """Who answers there: the workload behind a Service, another namespace, or somebody outside; with the container's port."""
         service = self.named("Service", host)
         if not service:
-            return OUTSIDE, port
+            _, _, namespace = host.partition(".")
+            return f"namespace {namespace}" if namespace and "." not in namespace else OUTSIDE, port
         found = [one["targetPort"] for one in service["spec"]["ports"] if one["port"] == port]
         workloads = self.selected(service["spec"]["selector"])
         if not found or not workloads:
@@ -338,7 +340,7 @@ class Suite:
         given = {key: value for key, value in self.environment(container, name).items() if value}
         setting = {**services.defaults(name), **given}
         addresses = []
-        for key, standard in (("JOBS_URL", 27017), ("BLOBS_URL", 27017), ("QUEUE_URL", 5672), ("SMTP_URL", 587)):
+        for key, standard in STANDARD_PORTS.items():
             if key in setting:
                 url = urlsplit(setting[key])
                 addresses.append((url.hostname, url.port or standard))

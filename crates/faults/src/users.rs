@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tokio::time::sleep;
 
 use crate::clips::{self, Clip};
@@ -84,11 +84,11 @@ impl Load {
         anyhow::bail!("upload {number} was not accepted in {TRIES} tries")
     }
 
-    /// Sends a file under a key of its own, at once and to every gateway, and goes on until success was heard twice: of
-    /// one job.
+    /// Sends a file under a key of its own, at once and to every gateway, and goes on until success was heard twice. Whether
+    /// that was of one job is for the checks.
     ///
     /// # Errors
-    /// As for [`user`](Self::user); the two were told of different jobs.
+    /// As for [`user`](Self::user).
     async fn under_a_key(&self, number: usize, clip: &Arc<Clip>) -> anyhow::Result<()> {
         let (name, key) = (format!("n{number}-keyed.mkv"), format!("key-{number}"));
         let sending = Sending {
@@ -99,15 +99,13 @@ impl Load {
             manner: Manner::Quick,
         };
         let gateways = self.home.gateways();
-        let mut heard: Vec<String> = Vec::new();
+        let mut heard = 0;
         for attempt in 0..TRIES {
             let turn = number + usize::try_from(attempt)?;
             let [one, other] = [turn, turn + 1].map(|turn| gateways[turn % gateways.len()]);
             let (first, second) = tokio::join!(self.upload(one, sending), self.upload(other, sending));
-            heard.extend([first?, second?].into_iter().flatten());
-            if heard.len() > 1 {
-                let is_one_job = heard.iter().all(|job| *job == heard[0]);
-                ensure!(is_one_job, "{name} was sent under one key and became {heard:?}");
+            heard += [first?, second?].into_iter().flatten().count();
+            if heard > 1 {
                 return Ok(());
             }
             sleep(PAUSE).await;

@@ -46,7 +46,7 @@ stack-down: ## Stop what `make stack` started
 newcomer-test: ## Prove the two README commands in a bare Debian 12
 	@scripts/newcomer-test.sh
 
-bench: ## Measure speed and memory against the ffmpeg command; SECTIONS= chooses, `services`, `stalled` and `flat` take minutes
+bench: ## Measure speed and memory against the ffmpeg command; SECTIONS= chooses, also `services`, `stalled` and `idle`
 	@scripts/setup.sh test
 	@cargo build --locked --release --workspace --bins
 	@scripts/bench.sh $(SECTIONS)

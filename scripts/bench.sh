@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the measurements in benches/ against release builds, in a scratch directory. Arguments choose among the engine's sections
-# (see benches/engine.py), `services`, which uploads a gibibyte to the four services on real servers, and `stalled`, which
-# holds 2,000 connections to them open that go no further; without any, all but those that take many minutes. BINARIES names
-# the builds to measure instead, such as target/debug.
+# (see benches/engine.py), `services`, which uploads a gibibyte to the four services on real servers, `stalled`, which holds
+# 2,000 connections to them open that go no further, and `idle`, which starts each and lets it rest; without any, the
+# engine's. BINARIES names the builds to measure instead, such as target/debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,14 +18,16 @@ export SCRATCH=$scratch
 sections=()
 services=false
 stalled=false
+idle=false
 for section in "$@"; do
   case $section in
     services) services=true ;;
     stalled) stalled=true ;;
+    idle) idle=true ;;
     *) sections+=("$section") ;;
   esac
 done
-if $services || $stalled; then
+if $services || $stalled || $idle; then
   "$binaries/stack" up "$scratch/stack" > "$scratch/up.log"
 fi
 if $services; then
@@ -33,6 +35,9 @@ if $services; then
 fi
 if $stalled; then
   python3 benches/stalled.py "$scratch/stack/processes.json" "${CONNECTIONS:-2000}"
+fi
+if $idle; then
+  python3 benches/idle.py "$scratch/stack/processes.json"
 fi
 if [ "$#" -eq 0 ] || [ "${#sections[@]}" -ne 0 ]; then
   python3 benches/engine.py "$binaries/mp3converter" "${sections[@]}"

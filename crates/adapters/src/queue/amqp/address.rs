@@ -11,6 +11,10 @@ use crate::ConnectError;
 const HEARTBEAT_SECONDS: u16 = 10;
 /// How long connecting, TLS included, may take.
 const CONNECT_TIMEOUT_MS: u64 = 3000;
+/// The largest frame of a connection, in bytes. The driver keeps 64 of them for each: with the broker's 128 KiB, 8 MiB that
+/// messages of a few hundred bytes never need. A body goes in as many frames as it takes; only a message's properties and
+/// headers have to fit into one.
+const FRAME_MAX_BYTES: u32 = 32 * 1024;
 
 /// The URL with our defaults. Without user and password it means `guest`, without a path the virtual host `/`.
 pub(super) fn parse(url: &BackendUrl) -> Result<AMQPUri, ConnectError> {
@@ -36,6 +40,7 @@ pub(super) fn parse(url: &BackendUrl) -> Result<AMQPUri, ConnectError> {
     }
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     uri.query.connection_timeout.get_or_insert(CONNECT_TIMEOUT_MS);
+    uri.query.frame_max.get_or_insert(FRAME_MAX_BYTES);
     Ok(uri)
 }
 
@@ -55,16 +60,18 @@ mod tests {
         assert_eq!(uri.vhost, "/");
         assert_eq!(uri.query.heartbeat, Some(10));
         assert_eq!(uri.query.connection_timeout, Some(3000));
+        assert_eq!(uri.query.frame_max, Some(32 * 1024));
         assert_eq!(read("amqp://rabbitmq/").unwrap().vhost, "/");
     }
 
     #[test]
     fn what_the_url_says_wins_over_the_defaults() {
-        let uri = read("amqps://u:p@h/jobs?heartbeat=3&connection_timeout=500").unwrap();
+        let uri = read("amqps://u:p@h/jobs?heartbeat=3&connection_timeout=500&frame_max=8192").unwrap();
         assert_eq!(uri.authority.port, 5671);
         assert_eq!(uri.vhost, "jobs");
         assert_eq!(uri.query.heartbeat, Some(3));
         assert_eq!(uri.query.connection_timeout, Some(500));
+        assert_eq!(uri.query.frame_max, Some(8192));
     }
 
     #[test]

@@ -143,6 +143,29 @@ async fn a_body_of_more_than_4_kib_is_not_a_message() {
 }
 
 #[tokio::test]
+async fn headers_that_fit_into_no_frame_hold_no_other_message_up() {
+    let vhost = amqp_vhost().await;
+    let (queue, management) = (connect(&vhost.url), &vhost.management);
+    let mut consumer = queue.consume(VIDEO_QUEUE, 1);
+    let first = message();
+    queue.publish(VIDEO_QUEUE, &first).await.unwrap();
+    next(&mut *consumer).await.ack().await;
+    let headers = json!({ "headers": { "baggage": "x".repeat(60_000) } });
+    assert!(management.publish_with(VIDEO_QUEUE, "{}", headers).await.unwrap());
+    let sent = message();
+    publish_in_the_end(&*queue, VIDEO_QUEUE, &sent).await;
+    until("the message behind it arrives", async || {
+        let delivery = next(&mut *consumer).await;
+        let arrived = delivery.message == Ok(sent.clone());
+        delivery.ack().await;
+        arrived.then_some(())
+    })
+    .await;
+    let kept = management.queue_when("video.dead", |queue| queue.messages == 1);
+    kept.await.unwrap();
+}
+
+#[tokio::test]
 async fn what_the_code_declares_is_what_the_definitions_say() {
     let vhost = amqp_vhost().await;
     let queue = connect(&vhost.url);

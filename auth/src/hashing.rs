@@ -1,4 +1,4 @@
-//! Where passwords are hashed: as many at a time as there are cores, with a short queue before them.
+//! Where passwords are hashed: as many at a time as there are cores, up to four, with a short queue before them.
 //!
 //! One argon2 computation takes 19 MiB and tens of milliseconds of one core. Without a bound, a burst of logins would
 //! take the machine's memory and starve everything else.
@@ -9,6 +9,8 @@ use std::time::Duration;
 use domain::{AuthError, PortError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// The most at a time, however many cores a node has: with their 19 MiB each they have to fit into a small container.
+const MOST_AT_ONCE: usize = 4;
 /// How many logins may wait beyond those that are computed; the next one is asked to come back.
 const QUEUE: usize = 50;
 /// How long a login waits for its turn: less than the gateway waits for an answer.
@@ -28,7 +30,7 @@ pub(crate) struct Admission {
 impl Default for Hashing {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::new(cores, QUEUE)
+        Self::new(cores.min(MOST_AT_ONCE), QUEUE)
     }
 }
 

@@ -90,9 +90,13 @@ async fn start(directory: &Path) -> anyhow::Result<Record> {
     let mysql_password = random_hexadecimal()?;
     mariadb.prepare_accounts(&mysql_password).await?;
 
+    let programs = programs()?;
+    // Of two stacks that start at once, both would find the usual port free.
+    let turn = File::open(&programs)?;
+    turn.lock()?;
     let [auth_port] = free_ports()?;
     let surroundings = Surroundings {
-        programs: programs()?,
+        programs,
         logs,
         mysql_port: mariadb.port(),
         mysql_password,
@@ -109,6 +113,7 @@ async fn start(directory: &Path) -> anyhow::Result<Record> {
     for service in &mut services {
         service.wait_until_ready().await?;
     }
+    drop(turn);
 
     let (management_url, management_password) = rabbitmq.management_login();
     let (broker, port_mapper) = rabbitmq.into_processes();

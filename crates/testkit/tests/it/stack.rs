@@ -155,7 +155,7 @@ async fn no_log_holds_a_password_a_token_or_a_secret() {
     let stack = Stack {
         directory: tempfile::tempdir().unwrap(),
     };
-    let up = stack.run_with("up", &[("RUST_LOG", "debug")]);
+    let up = stack.run_with("up", &[("RUST_LOG", "debug"), ("LOG_FORMAT", "json")]);
     assert!(up.status.success(), "{}", text(&up));
     let [login, upload, _] = curl_lines(&text(&up));
     let (_, rest) = login.split_once("-u '").expect("the line names an account");

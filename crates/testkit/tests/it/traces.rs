@@ -83,6 +83,7 @@ async fn one_trace_leads_from_the_request_to_the_mail() {
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ("LOG_FORMAT", "json"),
     ];
     let up = stack.run_with("up", &variables);
     assert!(up.status.success(), "{}", text(&up));
@@ -123,8 +124,28 @@ async fn one_trace_leads_from_the_request_to_the_mail() {
             .any(|(trace, name)| trace != TRACE && name == "gateway: POST /login"),
         "a request without a trace begins its own: {spans:?}"
     );
-    for service in ["auth", "gateway", "converter", "notification"] {
+    let named = |service: &str, field: &str| {
         let log = std::fs::read_to_string(stack.directory.path().join(format!("log/{service}.log"))).unwrap();
-        assert!(log.contains(&format!("trace_id={TRACE}")), "{service}: {log}");
+        named_with_trace(&log, field)
+    };
+    assert_eq!(named("gateway", "request_id"), BTreeSet::from([TRACE.to_owned()]));
+    assert_eq!(named("auth", "request_id").len(), 1);
+    let job = named("gateway", "job.id");
+    assert_eq!(job.len(), 1);
+    for service in ["converter", "notification"] {
+        assert_eq!(named(service, "job.id"), job, "{service}");
     }
+}
+
+/// What the JSON lines within the trace name under `field`.
+fn named_with_trace(log: &str, field: &str) -> BTreeSet<String> {
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("every line is JSON"));
+    lines
+        .filter_map(|line: serde_json::Value| line["spans"].as_array().cloned())
+        .filter(|spans| spans.iter().any(|span| span["trace_id"] == TRACE))
+        .flatten()
+        .filter_map(|span| span[field].as_str().map(str::to_owned))
+        .collect()
 }

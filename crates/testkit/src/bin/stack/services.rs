@@ -14,12 +14,13 @@ use tokio::io::AsyncWriteExt as _;
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// What a service may know of the caller's environment; the rest could be meant for another deployment.
-const PASSED_ON: [&str; 8] = [
+const PASSED_ON: [&str; 9] = [
     "PATH",
     "HOME",
     "LANG",
     "TMPDIR",
     "RUST_LOG",
+    "LOG_FORMAT",
     "RUST_BACKTRACE",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_BSP_SCHEDULE_DELAY",
@@ -134,9 +135,7 @@ impl Surroundings {
         let log = self.logs.join(format!("{name}.log"));
         let process = ServerProcess::spawn(name, self.program(name)?, &log, |command| {
             self.set_environment(command, variables);
-            command
-                .env("MP3_OPS_LISTEN", local(operations_port))
-                .env("LOG_FORMAT", "text");
+            command.env("MP3_OPS_LISTEN", local(operations_port));
         })?;
         Ok(Service {
             name,
@@ -146,7 +145,7 @@ impl Surroundings {
     }
 
     fn set_environment(&self, command: &mut Command, variables: &[(&'static str, String)]) {
-        command.env_clear();
+        command.env_clear().env("LOG_FORMAT", "text");
         for (name, value) in std::env::vars_os() {
             if PASSED_ON.iter().any(|passed| name == *passed) {
                 command.env(name, value);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Announcement, PortError, Step};
+use domain::{Announcement, PortError, Queue, Step};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -50,7 +50,11 @@ impl BacklogGauges {
                 "Jobs whose message no broker has confirmed yet",
                 Family::default(),
             ),
-            depth: metrics.register("queue_messages", "Messages that wait in a queue", Family::default()),
+            depth: metrics.register(
+                "queue_messages",
+                "Messages that wait in a queue, or lie among its dead letters",
+                Family::default(),
+            ),
         }
     }
 
@@ -61,6 +65,11 @@ impl BacklogGauges {
             self.measure(&gateway).await;
             stopping.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
         }
+    }
+
+    async fn look(&self, queue: &dyn Queue, labels: QueueLabels) {
+        let depth = queue.depth(&labels.queue).await;
+        set(&self.depth, &labels, depth.as_ref().copied());
     }
 
     async fn measure(&self, gateway: &GatewayState) {
@@ -82,7 +91,9 @@ impl BacklogGauges {
                 &labels,
                 jobs.unannounced(announcement).await.as_ref().copied(),
             );
-            set(&self.depth, &labels, queue.depth(name).await.as_ref().copied());
+            self.look(&**queue, labels).await;
+            let dead = domain::dead_letter_queue(name);
+            self.look(&**queue, QueueLabels { queue: dead }).await;
         }
     }
 }

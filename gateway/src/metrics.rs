@@ -7,6 +7,21 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use runtime::metrics::Metrics;
 
+/// An upload that was taken.
+pub(crate) const TAKEN: &str = "taken";
+/// An upload that was taken before.
+pub(crate) const REPEATED: &str = "repeated";
+/// A login that got its token.
+pub(crate) const TOKEN: &str = "token";
+/// A login without credentials.
+pub(crate) const MISSING: &str = "missing";
+/// A login too many.
+pub(crate) const HELD_UP: &str = "held_up";
+/// An upload or login that was its sender's fault.
+pub(crate) const REFUSED: &str = "refused";
+/// An upload or login that failed for a reason of ours.
+pub(crate) const OUR_TROUBLE: &str = "our_trouble";
+
 /// The gateway's own metrics; clones share them.
 #[derive(Clone)]
 pub(crate) struct GatewayMetrics {
@@ -35,7 +50,7 @@ struct OutcomeLabels {
 
 impl GatewayMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        Self {
+        let gateway = Self {
             uploads: metrics.register("uploads", "Uploads by how they ended", Family::default()),
             logins: metrics.register("logins", "Logins by how they ended", Family::default()),
             upload_bytes: metrics.register("upload_bytes", "Bytes of uploads that were taken", Counter::default()),
@@ -52,7 +67,15 @@ impl GatewayMetrics {
                 Gauge::default(),
             ),
             store_free: metrics.register("store_free_bytes", "What of that is free", Gauge::default()),
+        };
+        // From the start, so that an alert on a rise sees the first one.
+        for outcome in [TAKEN, REPEATED, REFUSED, OUR_TROUBLE] {
+            drop(gateway.uploads.get_or_create(&OutcomeLabels { outcome }));
         }
+        for outcome in [TOKEN, MISSING, REFUSED, HELD_UP, OUR_TROUBLE] {
+            drop(gateway.logins.get_or_create(&OutcomeLabels { outcome }));
+        }
+        gateway
     }
 
     pub(crate) fn space(&self, space: Space) {

@@ -36,7 +36,7 @@ pub use fid::{Fid, InvalidFid, JobId};
 pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, MAX_IDEMPOTENCY_KEY_CHARACTERS};
 pub use identity::{Claims, Credentials, User};
 pub use job::{InvalidState, Job, JobState, Mp3, Reason, ReasonCode, VerdictKind};
-pub use message::{JobMessage, MP3_QUEUE, VIDEO_QUEUE};
+pub use message::{JobMessage, MP3_QUEUE, VIDEO_QUEUE, dead_letter_queue};
 pub use options::{BITRATES_KBPS, InvalidOption, OptionName, Options, Rate, SAMPLE_RATES_HZ};
 pub use ports::*;
 pub use position::{InvalidPosition, Position};

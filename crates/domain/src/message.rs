@@ -9,6 +9,11 @@ pub const VIDEO_QUEUE: &str = "video";
 /// The default name of the queue that carries finished MP3s.
 pub const MP3_QUEUE: &str = "mp3";
 
+/// The queue that keeps what was rejected from `queue`.
+pub fn dead_letter_queue(queue: &str) -> String {
+    format!("{queue}.dead")
+}
+
 /// `{"video_fid": "<24 hex>", "mp3_fid": null | "<24 hex>", "username": "<e-mail>"}`; unknown fields are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobMessage {

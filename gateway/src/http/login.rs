@@ -15,6 +15,7 @@ use super::answers::Trouble;
 use super::plain::Plain;
 use crate::GatewayState;
 use crate::logins::NotJudged;
+use crate::metrics;
 use crate::proxies::FORWARDED_FOR;
 
 pub(super) async fn login(
@@ -24,11 +25,11 @@ pub(super) async fn login(
 ) -> Result<Response, Plain> {
     let outcome = judge(&state, peer, &headers).await;
     state.metrics.login_ended(match &outcome {
-        Ok(_) => "token",
-        Err(Plain::InvalidCredentials) => "refused",
-        Err(Plain::TooManyLogins(_)) => "held_up",
-        Err(Plain::NoCredentials) => "missing",
-        Err(_) => "our_trouble",
+        Ok(_) => metrics::TOKEN,
+        Err(Plain::InvalidCredentials) => metrics::REFUSED,
+        Err(Plain::TooManyLogins(_)) => metrics::HELD_UP,
+        Err(Plain::NoCredentials) => metrics::MISSING,
+        Err(_) => metrics::OUR_TROUBLE,
     });
     outcome
 }

@@ -17,6 +17,7 @@ use super::jobs::JobView;
 use super::plain::Plain;
 use crate::GatewayState;
 use crate::intake::{self, Accepted, Name, Upload, UploadError};
+use crate::metrics;
 use crate::multipart::Boundary;
 
 const JOB_ID: HeaderName = HeaderName::from_static("x-job-id");
@@ -37,10 +38,10 @@ pub(super) async fn upload(State(state): State<GatewayState>, request: Request) 
     let (parts, body) = request.into_parts();
     let outcome = receive(&state, &parts.headers, body).await;
     state.metrics.upload_ended(match &outcome {
-        Ok(accepted) if accepted.is_repetition => "repeated",
-        Ok(_) => "taken",
-        Err(Plain::Trouble(_) | Plain::Stopping | Plain::Internal) => "our_trouble",
-        Err(_) => "refused",
+        Ok(accepted) if accepted.is_repetition => metrics::REPEATED,
+        Ok(_) => metrics::TAKEN,
+        Err(Plain::Trouble(_) | Plain::Stopping | Plain::Internal) => metrics::OUR_TROUBLE,
+        Err(_) => metrics::REFUSED,
     });
     match outcome {
         Ok(accepted) => answer(&state, accepted, wants_json(&parts.headers)).await,

@@ -9,7 +9,7 @@ use domain::{BackendUrl, Queue};
 
 use crate::ConnectError;
 
-pub use amqp::{AmqpQueue, DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT, dead_letter_queue};
+pub use amqp::{AmqpQueue, DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT};
 pub use memory::MemoryQueue;
 
 /// Makes the queue its URL names: `memory:`, `amqp:` or `amqps:`.

@@ -224,6 +224,19 @@ async fn settle(shared: &Shared, claim: &Claim, settlement: &Settlement, begun: 
     }
 }
 
+/// Every outcome that [`run`] names.
+pub(super) const OUTCOMES: [&str; 9] = [
+    "converted",
+    "failed",
+    "dead",
+    "told",
+    "in_doubt",
+    "retry",
+    "released",
+    "lost",
+    "unknown",
+];
+
 const fn label(settlement: &Settlement) -> &'static str {
     match settlement {
         Settlement::Converted(_) | Settlement::ConvertedForGood(_) => "converted",

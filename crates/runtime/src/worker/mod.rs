@@ -124,6 +124,10 @@ impl Worker {
                 Family::default(),
             ),
         });
+        // From the start, so that an alert on a rise sees the first one.
+        for outcome in attempt::OUTCOMES {
+            drop(shared.outcomes.get_or_create(&OutcomeLabels { outcome }));
+        }
         let slots = Arc::new(Semaphore::new(usize::from(self.slots.max(1))));
         let prefetch = self.slots.max(1);
         #[cfg(feature = "seeded-bugs")]

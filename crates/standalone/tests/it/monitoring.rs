@@ -10,7 +10,8 @@ use tokio::process::Command;
 use crate::suite::{HANG, Place, Suite};
 
 /// What may stand around a metric's name and its labels in a query; the rest is words.
-const FUNCTIONS: [&str; 11] = [
+const FUNCTIONS: [&str; 12] = [
+    "absent",
     "sum",
     "min",
     "max",
@@ -56,6 +57,25 @@ fn words(query: &str) -> BTreeSet<String> {
         .filter(|word| !FUNCTIONS.contains(word))
         .map(str::to_owned)
         .collect()
+}
+
+/// The values that a query asks of labels by name, as `label="value"`; patterns that stand for more than a choice of names are
+/// left out.
+fn values(query: &str) -> Vec<String> {
+    let mut parts = query.split('"');
+    let mut values = Vec::new();
+    while let (Some(before), Some(text)) = (parts.next(), parts.next()) {
+        let label = before
+            .trim_end_matches(['=', '~', '!'])
+            .rsplit(['{', ','])
+            .next()
+            .unwrap()
+            .trim();
+        if !text.contains(['.', '*', '+', '\\']) {
+            values.extend(text.split('|').map(|value| format!("{label}=\"{value}\"")));
+        }
+    }
+    values
 }
 
 /// The metrics in OpenMetrics text with the labels that each has.
@@ -106,7 +126,7 @@ async fn every_query_of_the_dashboard_and_the_alerts_finds_its_metric_with_its_l
     let counted = async {
         loop {
             let text = scrape(&suite).await;
-            if text.contains("mp3_tell_attempts_total{") {
+            if text.contains("mp3_tell_attempts_total{outcome=\"told\"} 1") {
                 return text;
             }
         }
@@ -130,6 +150,9 @@ async fn every_query_of_the_dashboard_and_the_alerts_finds_its_metric_with_its_l
                     "{query}: {name} has no {label}"
                 );
             }
+        }
+        for value in values(&query) {
+            assert!(text.contains(&value), "{query}: nobody exports {value}:\n{text}");
         }
     }
     suite.stop().await;

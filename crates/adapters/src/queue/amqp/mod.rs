@@ -28,7 +28,7 @@ use self::publisher::Publisher;
 use self::topology::Topology;
 use crate::ConnectError;
 
-pub use topology::{DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT, dead_letter_queue};
+pub use topology::{DEAD_LETTER_EXCHANGE, DELIVERY_LIMIT};
 
 /// The RabbitMQ [`Queue`], 3.10 and later.
 ///

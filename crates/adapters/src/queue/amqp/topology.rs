@@ -32,11 +32,6 @@ pub const DELIVERY_LIMIT: i64 = 20;
 /// How long asking for a queue's depth may take.
 const DEPTH_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The queue that keeps what was rejected from `queue`.
-pub fn dead_letter_queue(queue: &str) -> String {
-    format!("{queue}.dead")
-}
-
 /// Declares queues, and remembers which it has warned about.
 #[derive(Default)]
 pub(super) struct Topology {
@@ -66,7 +61,7 @@ impl Topology {
 
     /// Declares the exchange and the queue that rejected messages of `queue` go to.
     async fn ensure_dead_letters(&self, link: &Link, queue: &str) -> Result<(), AmqpError> {
-        let dead = dead_letter_queue(queue);
+        let dead = domain::dead_letter_queue(queue);
         if let Err(error) = declare(&link.channel().await?, &dead, quorum()).await {
             self.tolerate(&dead, error)?;
         }

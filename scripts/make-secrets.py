@@ -101,7 +101,7 @@ def wanted(existing, namespace):
         },
         # What KEDA asks for the depth of `video` with, from a namespace of its own.
         "scaler-secret": {
-            "QUEUE_URL": f"amqp://converter:{passwords['converter']}@rabbitmq.{namespace}.svc.cluster.local:5672"
+            "QUEUE_URL": f"amqp://converter:{passwords['converter']}@rabbitmq.{namespace}.svc.cluster.local:5672/"
         },
         "rabbitmq-secret": {
             "MANAGEMENT_USER": ADMINISTRATOR,

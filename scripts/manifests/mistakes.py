@@ -67,6 +67,7 @@ OVERLAY_MISTAKES = [
     ("production", "ScaledObject", "converter", "/spec/advanced", None, "takes busy pods away"),
     ("production", "Ingress", "rabbitmq-ingress", "/spec/ingressClassName", None, "has no class"),
     ("production", "TriggerAuthentication", "converter", "/spec/secretTargetRef/0/key", "HOST", "no HOST in scaler-secret"),
+    ("production", "TriggerAuthentication", "converter", "/spec/secretTargetRef/0/name", "converter-secret", "names no virtual host"),
     ("production", "HTTPRoute", "gateway", "/spec/rules/0/backendRefs/0/port", 80, "has no port 80"),
     ("production-external-mysql", "ConfigMap", "auth-configmap", "/data/MYSQL_PORT", "3307", "egress: needed and not allowed"),
     ("production-traces", "NetworkPolicy", "auth", "/spec/egress/2/ports/0/port", 4317, "egress: needed and not allowed"),

@@ -178,8 +178,11 @@ class Suite:
                 self.fault(f"{where}: Service {service} does not exist")
         for one in self.of("TriggerAuthentication"):
             for reference in one["spec"]["secretTargetRef"]:
-                if reference["key"] not in self.keys("Secret", reference["name"], "TriggerAuthentication"):
+                keys = self.keys("Secret", reference["name"], "TriggerAuthentication")
+                if reference["key"] not in keys:
                     self.fault(f"TriggerAuthentication: no {reference['key']} in {reference['name']}")
+                elif reference["parameter"] == "host" and not urlsplit(keys[reference["key"]]).path:
+                    self.fault(f"TriggerAuthentication: {reference['key']} in {reference['name']} names no virtual host")
 
     def volume(self, volume, where):
         """The files in a volume, None where anything may be."""

@@ -57,6 +57,8 @@ MISTAKES = [
     ("NetworkPolicy", "rabbitmq", "/spec/ingress/1/ports/0/port", 15671, "entrances: needed and not allowed"),
     ("NetworkPolicy", "converter", "/spec/ingress/0/ports/0/port", 9091, "scraped ports: needed and not allowed"),
     ("NetworkPolicy", "notification", "/spec/egress/3/ports/0/port", 25, "egress: needed and not allowed"),
+    ("NetworkPolicy", "notification", "/spec/egress/3/to/1", None, "anywhere outside is not"),
+    ("NetworkPolicy", "notification", "/spec/egress/3/to/0/ipBlock/except/1", None, "anywhere outside is not"),
     ("Ingress", "gateway-ingress", "/spec/rules/0/host", "example.com", "is not for mp3converter.com"),
     ("Ingress", "gateway-ingress", "/metadata/annotations/nginx.ingress.kubernetes.io~1proxy-body-size", "1m", "proxy-body-size is not 0"),
     ("Ingress", "rabbitmq-ingress", "/spec/rules/0/http/paths/0/backend/service/name", "rabbit", "which does not exist"),

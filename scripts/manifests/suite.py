@@ -38,6 +38,11 @@ ORIGINAL_KEYS = {
     "rabbitmq-secret": set(),
 }
 REPLICAS_AND_SURGE = {"auth": (2, 3), "gateway": (2, 3), "converter": (4, 8), "notification": (4, 8)}
+# Every address of a family, and what of it is inside.
+PRIVATE = {
+    "0.0.0.0/0": {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"},
+    "::/0": {"fc00::/7", "fe80::/10"},
+}
 UNLIMITED_UPLOADS = {"proxy-body-size": "0", "proxy-request-buffering": "off", "proxy-read-timeout": "600", "proxy-send-timeout": "600"}
 
 
@@ -374,6 +379,12 @@ class Suite:
                         found.add((mine, other, port) if direction == "egress" else (other, mine, port))
         return found
 
+    def everywhere(self, name, peers):
+        """Who may go anywhere outside may do so by IPv6, too, and nowhere inside by either."""
+        blocks = {peer["ipBlock"]["cidr"]: set(peer["ipBlock"].get("except", [])) for peer in peers if "ipBlock" in peer}
+        if blocks.keys() & PRIVATE.keys() and not all(inside <= blocks.get(all_, set()) for all_, inside in PRIVATE.items()):
+            self.fault(f"NetworkPolicy {name}: anywhere outside is not {', '.join(PRIVATE)} less what is private")
+
     @staticmethod
     def peer(peer, port):
         if "namespaceSelector" in peer:
@@ -384,6 +395,9 @@ class Suite:
         return OUTSIDE if "ipBlock" in peer else "everybody"
 
     def policies(self):
+        for policy in self.of("NetworkPolicy"):
+            for rule in policy["spec"].get("egress", []):
+                self.everywhere(policy["metadata"]["name"], rule.get("to", []))
         connections = set()
         for name in services.SERVICES:
             if self.named("Deployment", name):

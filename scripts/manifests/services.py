@@ -52,6 +52,24 @@ def grace_seconds(service):
     raise LookupError(f"no GRACE in {service}/src")
 
 
+# auth: what it takes for itself, and how many passwords it judges at a time at how much each.
+AUTH_MEBIBYTES, HASHES, HASH_MEBIBYTES = 64, 4, 19
+# converter: what it takes for itself (docs/adr/0009-the-sandboxed-child.md), and how many threads of a conversion encode.
+CONVERTER_MEBIBYTES, MOST_THREADS = 128, 16
+
+
+def memory_mebibytes(service, setting):
+    """What a service takes at most with these settings; auth or converter, whose work is what takes it."""
+    if service == "auth":
+        return AUTH_MEBIBYTES + HASHES * HASH_MEBIBYTES
+    limits = (ROOT / "crates/media/src/child/limits.rs").read_text()
+    child, thread = (
+        int(re.search(rf"const {name}: u64 = (\d+) \* 1024 \* 1024;", limits)[1]) for name in ("DATA_BYTES", "THREAD_DATA_BYTES")
+    )
+    threads = min(int(setting.get("CONVERTER_THREADS") or MOST_THREADS), MOST_THREADS)
+    return int(setting["CONVERTER_JOBS"]) * (child + threads * thread) + CONVERTER_MEBIBYTES
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -72,6 +72,11 @@ def made_secrets():
         return make_secrets(folder, MAIL_ACCOUNT)
 
 
+def mebibytes(quantity):
+    """A quantity of memory as these manifests write it."""
+    return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
+
+
 class Suite:
     def __init__(self, name, objects, secrets):
         self.name = name
@@ -92,7 +97,7 @@ class Suite:
     def check(self):
         for check in (
             self.no_secrets, self.names_of_the_original, self.selectors, self.references, self.account, self.mail_login, self.pods, self.scraping, self.ports,
-            self.requests, self.scaling, self.policies, self.ingresses, self.binaries,
+            self.requests, self.memory, self.disruptions, self.members, self.scaling, self.policies, self.ingresses, self.binaries,
         ):
             check()
         return self.faults
@@ -284,6 +289,35 @@ class Suite:
                 bytes_ += one["spec"]["replicas"] * int(wanted["memory"].removesuffix("Mi")) << 20
         if cores > 1 or bytes_ > 2 << 30:
             self.fault(f"requests {cores:.2f} CPU and {bytes_ >> 20} MiB together; at most 1 and 2048")
+
+    def memory(self):
+        """A limit holds what its process takes at most: what is killed for want of memory is tried again, in vain."""
+        for name in ("auth", "converter"):
+            if not (deployment := self.named("Deployment", name)):
+                continue
+            [container] = deployment["spec"]["template"]["spec"]["containers"]
+            setting = {**services.defaults(name), **self.environment(container, name)}
+            needs, limit = services.memory_mebibytes(name, setting), mebibytes(container["resources"]["limits"]["memory"])
+            if limit < needs:
+                self.fault(f"{name}: may take {needs} MiB, and its limit is {limit}")
+
+    def disruptions(self):
+        """A pod that is never ready serves nobody and must not keep a node from being drained; a database's may hold data."""
+        for one in self.of("PodDisruptionBudget"):
+            name, policy = one["metadata"]["name"], one["spec"].get("unhealthyPodEvictionPolicy")
+            if policy != ("AlwaysAllow" if name in services.SERVICES else None):
+                self.fault(f"PodDisruptionBudget {name}: unhealthyPodEvictionPolicy is {policy}")
+
+    def members(self):
+        """A member of the replica set is ready when it serves, and is found by the others before."""
+        if not (mongodb := self.named("StatefulSet", "mongodb")):
+            return
+        [container] = mongodb["spec"]["template"]["spec"]["containers"]
+        if "secondary" not in str(container["readinessProbe"].get("exec")):
+            self.fault("mongodb: is ready while it syncs")
+        service = self.named("Service", mongodb["spec"]["serviceName"]) or {"spec": {}}
+        if not service["spec"].get("publishNotReadyAddresses") or mongodb["spec"].get("podManagementPolicy") != "Parallel":
+            self.fault("mongodb: members that are not ready do not find each other")
 
     def scraping(self):
         """A scraper finds the metrics of each pod by the annotations that the usual configurations go by."""

@@ -13,6 +13,7 @@ say() { printf '%s\n' "$*"; }
 refuse() { printf 'error: %s\n' "$*" >&2; exit 64; }
 have() { command -v "$1" > /dev/null 2>&1; }
 exists() { [ -n "$(kubectl get "$1" --ignore-not-found --output name)" ]; }
+template_of() { kubectl get "$1" --ignore-not-found --output 'jsonpath={.spec.template}'; }
 minikube_runs() { have minikube && minikube status > /dev/null 2>&1; }
 # A cluster's context bears the name of its profile.
 minikube_is_current() { minikube_runs && [ "$(kubectl config current-context 2> /dev/null)" = "$(minikube profile)" ]; }
@@ -53,23 +54,33 @@ load_images() { # images
   done
 }
 
+# Pods that run see no change of a ConfigMap, a Secret, or an image under the same tag: what was there is restarted, unless
+# the apply does it by changing the template.
+apply() { # workloads, --, arguments of kubectl
+  local index workload workloads=() before=()
+  while [ "$1" != -- ]; do workloads+=("$1"); shift; done
+  shift
+  for workload in "${workloads[@]}"; do before+=("$(template_of "$workload")"); done
+  kubectl apply "$@"
+  for index in "${!workloads[@]}"; do
+    workload=${workloads[index]}
+    if [ -n "${before[index]}" ] && [ "$(template_of "$workload")" = "${before[index]}" ]; then
+      kubectl rollout restart "$workload"
+    fi
+  done
+  for workload in "${workloads[@]}"; do kubectl rollout status "$workload" --timeout="$WAIT"; done
+}
+
 deploy() { # service
-  local workload folder changed=false
+  local workload
   workload=$(workload_of "$1")
-  folder=$(folder_of "$1")
-  if [[ $workload == deployment/* ]] && minikube_is_current; then
-    load_images "${workload#*/}"
-    # The image may be another under the same tag, which a Deployment that is there does not see.
-    if exists "$workload"; then changed=true; fi
-  fi
+  if [[ $workload == deployment/* ]] && minikube_is_current; then load_images "${workload#*/}"; fi
   if exists deployment/mailpit; then
     # As `minikube-up` made it, with its mails to the catcher.
-    kubectl apply -k manifests/overlays/minikube --selector "app=${workload#*/}"
+    apply "$workload" -- -k manifests/overlays/minikube --selector "app=${workload#*/}"
   else
-    kubectl apply -f "manifests/$folder/"
+    apply "$workload" -- -f "manifests/$(folder_of "$1")/"
   fi
-  if "$changed"; then kubectl rollout restart "$workload"; fi
-  kubectl rollout status "$workload" --timeout="$WAIT"
 }
 
 # Volumes and Secrets stay: `kubectl delete pvc` and `kubectl delete secret` are for whoever means it.
@@ -109,16 +120,10 @@ minikube_up() {
   minikube addons enable ingress
   scripts/make-secrets.py
   load_images auth gateway converter notification
-  local workload there=()
-  for workload in deployment/auth deployment/gateway deployment/converter deployment/notification; do
-    if exists "$workload"; then there+=("$workload"); fi
-  done
-  kubectl apply -k manifests/overlays/minikube
-  [ "${#there[@]}" -eq 0 ] || kubectl rollout restart "${there[@]}"
-  for workload in statefulset/mysql statefulset/mongodb statefulset/rabbitmq deployment/mailpit \
-    deployment/auth deployment/gateway deployment/converter deployment/notification; do
-    kubectl rollout status "$workload" --timeout="$WAIT"
-  done
+  apply statefulset/mysql statefulset/mongodb statefulset/rabbitmq deployment/auth deployment/gateway deployment/converter \
+    deployment/notification -- -k manifests/overlays/minikube
+  # Never restarted, because it would forget its mails.
+  kubectl rollout status deployment/mailpit --timeout="$WAIT"
   local address
   address=$(secret auth-secret MP3_ADMIN_EMAIL)
   cat << LINES

@@ -1,5 +1,5 @@
 """What the scripts that deploy say to programs that need an engine or a cluster. Those are replaced by one that writes down
-how it is called, and knows which context is current and which workloads exist."""
+how it is called, and knows which context is current, which workloads exist, and which one's template an apply changes."""
 
 import os
 import pathlib
@@ -16,14 +16,16 @@ echo "$call" >> "$CALLS"
 case $call in
   "kubectl config current-context") echo "$CONTEXT" ;;
   "minikube profile") echo minikube ;;
-  "kubectl get "*/*) for one in $EXISTING; do [ "$2" != "$one" ] || echo "$one"; done ;;
+  "kubectl get "*/*)
+    for one in $EXISTING; do [ "$2" != "$one" ] || echo "$one"; done
+    ! { [ "$2" = "$CHANGED" ] && grep -q "^kubectl apply" "$CALLS"; } || echo "and another template" ;;
 esac
 """
 REFUSED = 64
 NOTIFICATION, MAILPIT = "deployment/notification", "deployment/mailpit"
 
 
-def called(*arguments, context="minikube", existing=(), builder="docker"):
+def called(*arguments, context="minikube", existing=(), changed="", builder="docker"):
     """The exit status of cluster.sh with these arguments, and what it calls, in order."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -32,7 +34,7 @@ def called(*arguments, context="minikube", existing=(), builder="docker"):
             (folder / program).chmod(0o755)
         calls = folder / "calls"
         environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "CALLS": str(calls), "CONTEXT": context,
-                       "EXISTING": " ".join(existing), "BUILDER": builder}
+                       "EXISTING": " ".join(existing), "CHANGED": changed, "BUILDER": builder}
         done = subprocess.run([CLUSTER, *arguments], env=environment, capture_output=True, check=False)
         return done.returncode, calls.read_text().splitlines() if calls.exists() else []
 
@@ -58,14 +60,17 @@ def cases():
     yield ("a first deployment", called("deploy", "notif"), 0,
            [load, alone, f"kubectl rollout status {NOTIFICATION}"], [restart, of_overlay])
     yield ("code that changed", called("deploy", "notif", existing=[NOTIFICATION]), 0, [load, alone, restart], [])
+    yield ("a template that changed", called("deploy", "notif", existing=[NOTIFICATION], changed=NOTIFICATION), 0,
+           [load, alone, f"kubectl rollout status {NOTIFICATION}"], [restart])
     yield ("a service of `minikube-up`", called("deploy", "notif", existing=[NOTIFICATION, MAILPIT]), 0,
            [load, of_overlay, restart], [alone])
     yield ("a service of another cluster", called("deploy", "notif", context="production", existing=[NOTIFICATION]), 0,
-           [alone], [load, restart, "docker"])
-    yield "a server", called("deploy", "rabbitmq", existing=["statefulset/rabbitmq"]), 0, [], [load, "kubectl rollout restart"]
-    yield ("minikube-up", called("minikube-up", existing=[NOTIFICATION]), 0,
-           ["kubectl create", load, "kubectl apply -k manifests/overlays/minikube", restart],
-           ["kubectl rollout restart deployment/auth"])
+           [alone, restart], [load, "docker"])
+    broker = "kubectl rollout restart statefulset/rabbitmq"
+    yield "a server", called("deploy", "rabbitmq", existing=["statefulset/rabbitmq"]), 0, [broker], [load]
+    yield ("minikube-up", called("minikube-up", existing=[NOTIFICATION, MAILPIT, "statefulset/rabbitmq"]), 0,
+           ["kubectl create", load, "kubectl apply -k manifests/overlays/minikube", restart, broker, f"kubectl rollout status {MAILPIT}"],
+           ["kubectl rollout restart deployment/auth", f"kubectl rollout restart {MAILPIT}"])
     yield ("minikube-up beside another cluster", called("minikube-up", context="production"), REFUSED,
            [], ["kubectl apply", "kubectl create", load])
     yield ("images of podman", called("deploy", "auth", builder="podman"), 0,

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks manifests/, Dockerfiles/, compose.yaml and what cluster.sh calls, without a cluster or an engine; `make
-manifests-check` runs it.
+"""Checks manifests/, Dockerfiles/, compose.yaml, monitoring/ and what cluster.sh calls, without a cluster or an engine;
+`make manifests-check` runs it.
 
 Each kustomization is rendered, validated against the schemas of the oldest and the newest Kubernetes we support, scanned
 for bad practice (exceptions and their reasons: checkov.yaml), and held against itself and the binaries (suite.py).
@@ -16,6 +16,7 @@ import tempfile
 import jsonschema
 import yaml
 
+import alerts
 import commands
 import compose
 import services
@@ -144,6 +145,7 @@ def main():
     faults += alone(secrets)
     faults += compose.check(secrets)
     faults += commands.check()
+    faults += alerts.check()
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         for name, folder in kustomizations():

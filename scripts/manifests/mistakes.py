@@ -5,6 +5,7 @@ nothing. Run by `make manifests-check`."""
 import copy
 import sys
 
+import alerts
 import check
 import services
 import suite
@@ -86,6 +87,16 @@ OVERLAY_MISTAKES = [
     ("minikube", "Deployment", "notification", f"{CONTAINER}/env/0", None, "notification: logs in to mailpit"),
     ("minikube", "ConfigMap", "notification-configmap", "/data/SMTP_URL", "smtp://mailpit:25", "has no port 25"),
 ]
+# In the alert rules: what is written there, what instead, and a piece of what is said about it.
+ALERT_MISTAKES = [
+    ('dependency!~"sandbox:.*|space"', 'dependency!~"space"', "sandbox: Landlock network: what watches it is"),
+    ('dependency!~"sandbox:.*|space"', 'dependency!~"sandbox:.*|space|auth"', "auth: what watches it is []"),
+    ('dependency="space"', 'dependency="disk"', "no dependency is disk"),
+    ('outcome="our_trouble"', 'outcome="our-trouble"', "no outcome is our-trouble"),
+    ('queue=~".+[.]dead"', 'queue=~".+[.]dlq"', "no queue is .+[.]dlq"),
+    ("max by (queue) (mp3_queue_messages", "max(mp3_queue_messages", "adds dead letters to messages"),
+    ('outcome=~"retry|converted"', 'outcome="converted"', "cannot fire before there was any"),
+]
 
 
 def with_mistake(objects, kind, name, path, value):
@@ -127,9 +138,14 @@ def main():
     mistakes = [(check.MANIFESTS, *mistake) for mistake in MISTAKES]
     mistakes += [(check.MANIFESTS / "overlays" / folder, *mistake) for folder, *mistake in OVERLAY_MISTAKES]
     unnoticed = [1 for folder, *mistake in mistakes if not is_found(folder, secrets, *mistake)]
+    rules = (alerts.MONITORING / "alerts.yaml").read_text()
+    for written, instead, said in ALERT_MISTAKES:
+        if written not in rules or not any(said in fault for fault in alerts.check(rules.replace(written, instead))):
+            print(f"manifests: nobody noticed {instead} in alerts.yaml", file=sys.stderr)
+            unnoticed.append(1)
     if unnoticed:
         sys.exit(1)
-    print(f"manifests: {len(mistakes)} mistakes made, all found")
+    print(f"manifests: {len(mistakes) + len(ALERT_MISTAKES)} mistakes made, all found")
 
 
 if __name__ == "__main__":

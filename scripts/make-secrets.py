@@ -2,7 +2,7 @@
 """Makes the Secrets that the manifests name, with random passwords.
 
     scripts/make-secrets.py                 in the cluster and namespace that kubectl talks to
-    OUT=folder scripts/make-secrets.py      as files in a folder of its own: kubectl apply -f folder/
+    OUT=folder scripts/make-secrets.py      as files in a folder of its own: kubectl create -f folder/
     PLAIN=folder scripts/make-secrets.py    every value as a file, folder/SECRET/KEY, for compose.yaml
 
 A value that exists stays: keys that a Secret lacks are added to it, nothing is changed. GMAIL_ADDRESS and

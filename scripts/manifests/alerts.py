@@ -63,6 +63,9 @@ def check(text=None):
                     yield f"{name}: no {label} is {one}"
         if "mp3_queue_messages" in query and "by (queue)" not in query:
             yield f"{name}: adds dead letters to messages"
+    # What only the gateway measures, the other rules cannot miss.
+    if not any(rule["expr"] == "absent(mp3_oldest_due_job_seconds)" for rule in rules):
+        yield "nobody notices that the gateway is gone"
     for rule in rules:
         yield from compares(rule)
     for dependency in sorted(dependencies()):

@@ -95,6 +95,7 @@ ALERT_MISTAKES = [
     ('outcome="our_trouble"', 'outcome="our-trouble"', "no outcome is our-trouble"),
     ('queue=~".+[.]dead"', 'queue=~".+[.]dlq"', "no queue is .+[.]dlq"),
     ("max by (queue) (mp3_queue_messages", "max(mp3_queue_messages", "adds dead letters to messages"),
+    ("absent(mp3_oldest_due_job_seconds)", "max(mp3_oldest_due_job_seconds) > 900", "nobody notices that the gateway is gone"),
     ('outcome=~"retry|converted"', 'outcome="converted"', "cannot fire before there was any"),
 ]
 

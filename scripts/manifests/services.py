@@ -52,8 +52,8 @@ def grace_seconds(service):
     raise LookupError(f"no GRACE in {service}/src")
 
 
-# auth: what it takes for itself, and how many passwords it judges at a time at how much each.
-AUTH_MEBIBYTES, HASHES, HASH_MEBIBYTES = 64, 4, 19
+# auth: what it takes for itself, and to judge a password.
+AUTH_MEBIBYTES, HASH_MEBIBYTES = 64, 19
 # converter: what it takes for itself (docs/adr/0009-the-sandboxed-child.md), and how many threads of a conversion encode.
 CONVERTER_MEBIBYTES, MOST_THREADS = 128, 16
 
@@ -61,7 +61,8 @@ CONVERTER_MEBIBYTES, MOST_THREADS = 128, 16
 def memory_mebibytes(service, setting):
     """What a service takes at most with these settings; auth or converter, whose work is what takes it."""
     if service == "auth":
-        return AUTH_MEBIBYTES + HASHES * HASH_MEBIBYTES
+        hashes = re.search(r"const MOST_AT_ONCE: usize = (\d+);", (ROOT / "auth/src/hashing.rs").read_text())
+        return AUTH_MEBIBYTES + int(hashes[1]) * HASH_MEBIBYTES
     limits = (ROOT / "crates/media/src/child/limits.rs").read_text()
     child, thread = (
         int(re.search(rf"const {name}: u64 = (\d+) \* 1024 \* 1024;", limits)[1]) for name in ("DATA_BYTES", "THREAD_DATA_BYTES")

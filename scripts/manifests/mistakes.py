@@ -55,6 +55,8 @@ MISTAKES = [
     ("StatefulSet", "mongodb", "/spec/podManagementPolicy", None, "do not find each other"),
     ("Service", "mongodb", "/spec/publishNotReadyAddresses", None, "do not find each other"),
     ("Deployment", "auth", f"{CONTAINER}/resources/limits/memory", "128Mi", "auth: may take 140 MiB"),
+    ("StatefulSet", "rabbitmq", f"{CONTAINER}/resources/limits/memory", "512Mi", "rabbitmq: the alarm is not at"),
+    ("ConfigMap", "rabbitmq-configmap", "/data/rabbitmq.conf", "vm_memory_high_watermark.relative = 0.6\n", "rabbitmq: the alarm is not at"),
     ("ConfigMap", "converter-configmap", "/data/CONVERTER_JOBS", "2", "converter: may take 1792 MiB"),
     ("Deployment", "converter", f"{CONTAINER}/resources/limits/memory", "512Mi", "converter: may take 960 MiB"),
     ("NetworkPolicy", "auth", "/spec/policyTypes/1", None, "leaves a direction open"),

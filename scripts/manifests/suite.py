@@ -301,6 +301,14 @@ class Suite:
             if limit < needs:
                 self.fault(f"{name}: may take {needs} MiB, and its limit is {limit}")
 
+        if rabbitmq := self.named("StatefulSet", "rabbitmq"):
+            [container] = rabbitmq["spec"]["template"]["spec"]["containers"]
+            limit = mebibytes(container["resources"]["limits"]["memory"]) << 20
+            conf = self.keys("ConfigMap", "rabbitmq-configmap", "rabbitmq").get("rabbitmq.conf", "")
+            watermark = re.search(r"^vm_memory_high_watermark\.absolute = (\d+)MB$", conf, re.M)
+            if not watermark or not 0.5 * limit < int(watermark[1]) * 10**6 < 0.65 * limit:
+                self.fault(f"rabbitmq: the alarm is not at about 60 % of its limit of {limit} bytes")
+
     def disruptions(self):
         """A pod that is never ready serves nobody and must not keep a node from being drained; a database's may hold data."""
         for one in self.of("PodDisruptionBudget"):

@@ -43,7 +43,7 @@ fn configure_as_deployed(directory: &Path) {
 fn always_out_of_memory(directory: &Path) {
     rewrite(directory, |settings| {
         settings.replace(
-            "\nvm_memory_high_watermark.relative = 0.6\n",
+            "\nvm_memory_high_watermark.absolute = 480MB\n",
             "\nvm_memory_high_watermark.absolute = 1\n",
         )
     });

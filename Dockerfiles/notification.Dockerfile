@@ -2,10 +2,13 @@
 FROM docker.io/library/rust:1.95-bookworm AS builder
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libclang-dev nasm zlib1g-dev \
+ && apt-get install -y --no-install-recommends libbz2-dev libclang-dev libcodec2-dev libgme-dev libopenmpt-dev nasm zlib1g-dev \
  && rm -rf /var/lib/apt/lists/* \
- # The linker takes the archive then, and the image needs no libz.
- && rm -f /usr/lib/*/libz.so
+ # What the engine links beside FFmpeg, and what that needs itself.
+ && install -D --target-directory=/out/lib /usr/lib/*-linux-gnu/libbz2.so.1.0 /usr/lib/*-linux-gnu/libcodec2.so.1.0 \
+    /usr/lib/*-linux-gnu/libgme.so.0 /usr/lib/*-linux-gnu/libmpg123.so.0 /usr/lib/*-linux-gnu/libogg.so.0 \
+    /usr/lib/*-linux-gnu/libopenmpt.so.0 /usr/lib/*-linux-gnu/libstdc++.so.6 /usr/lib/*-linux-gnu/libvorbis.so.0 \
+    /usr/lib/*-linux-gnu/libvorbisfile.so.3 /usr/lib/*-linux-gnu/libz.so.1
 WORKDIR /build
 # The FFmpeg that the engine is linked with, static and without video: built again only when its script changes.
 COPY scripts/ffmpeg.sh scripts/ffmpeg.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the FFmpeg that the engine is linked with into .cache/ffmpeg: Debian's source package with its security updates,
 # static, without network, programs, encoders and video decoders. Against the system's shared libraries, a child process
-# starts in a thirtieth of the time, and far less code meets hostile files.
+# starts in a thirtieth of the time, and far less code meets hostile files. Three of the system's libraries are linked for what
+# FFmpeg has no decoder of its own for: libopenmpt (trackers), libgme (game consoles) and Codec 2.
 #
 #   scripts/ffmpeg.sh            builds it where it is missing or was built by another edition of this script
 #   scripts/ffmpeg.sh --check    only says by its exit status whether it is there
@@ -37,20 +38,20 @@ fetch() { # folder; leaves the unpacked source in folder/source
   dpkg-source -x "$1"/ffmpeg_*.dsc "$1/source"
 }
 
-# Every audio decoder of FFmpeg's own, less those of another system and the one that makes sound itself; three stand in its
-# list among the video decoders.
+# Every audio decoder of FFmpeg's own, less those of another system; three stand in its list among the video decoders.
 audio_decoders() { # source
   awk '/\/\* audio codecs/ { on = 1 } /\/\* subtitles/ { on = 0 } on' "$1/libavcodec/allcodecs.c" |
-    sed -n 's/^extern const FFCodec ff_\(.*\)_decoder;/\1/p' | grep -Ev '_at$|wavesynth' | paste -sd,
+    sed -n 's/^extern const FFCodec ff_\(.*\)_decoder;/\1/p' | grep -v '_at$' | paste -sd,
 }
 
 build() { # folder
   mkdir "$1/build"
   cd "$1/build"
-  ../source/configure --prefix="$TARGET.part" --disable-everything --disable-autodetect --enable-zlib --enable-pic \
+  ../source/configure --prefix="$TARGET.part" --disable-everything --disable-autodetect --enable-zlib --enable-bzlib \
+    --enable-libopenmpt --enable-libgme --enable-libcodec2 --enable-pic \
     --disable-programs --disable-doc --disable-network --disable-avdevice --disable-avfilter --disable-swscale \
     --disable-postproc --disable-pixelutils --disable-debug \
-    --enable-demuxers --enable-decoder="$(audio_decoders ../source),dvaudio,s302m,speex" --enable-parser="$PARSERS"
+    --enable-demuxers --enable-decoder="$(audio_decoders ../source),dvaudio,s302m,speex,libcodec2" --enable-parser="$PARSERS"
   make -j"$(nproc)"
   make install
 }

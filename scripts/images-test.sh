@@ -56,13 +56,14 @@ check_size() { # image, at most so many MiB over its base
   [ "$over" -le "$2" ] || fail "mp3converter/$1 is too large"
 }
 
-# What the real base has; the stand-in has more.
+# What the real base has; the stand-in has more. The rest has to be in the image.
 check_libraries() { # image
   local container mount strange
   container=$(buildah from --pull=never "$(image "$1")")
   mount=$(buildah mount "$container")
-  strange=$(readelf --dynamic "$mount/usr/local/bin/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
-    grep -Ev '^(libc|libm|libgcc_s|ld-linux-[a-z0-9-]*|libpthread|libdl|librt)\.so\.' || true)
+  strange=$(readelf --dynamic "$mount/usr/local/bin/$1" $(find "$mount/usr/lib" -maxdepth 1 -name '*.so.*') |
+    sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u | grep -Ev '^(libc|libm|libgcc_s|ld-linux-[a-z0-9-]*|libpthread|libdl|librt)\.so\.' |
+    while read -r library; do [ -e "$mount/usr/lib/$library" ] || echo "$library"; done)
   buildah rm "$container" > /dev/null
   [ -z "$strange" ] || fail "mp3converter/$1 needs libraries its base does not have: $strange"
 }

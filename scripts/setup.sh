@@ -51,6 +51,10 @@ missing_packages() { # profile; one package a line
     have nasm || echo nasm
     have dpkg-source || echo dpkg-dev
     [ -e /usr/include/zlib.h ] || echo zlib1g-dev
+    [ -e /usr/include/bzlib.h ] || echo libbz2-dev
+    libraries_found libopenmpt || echo libopenmpt-dev
+    libraries_found libgme || echo libgme-dev
+    libraries_found codec2 || echo libcodec2-dev
   else
     libraries_found libavcodec || echo libavcodec-dev
     libraries_found libavformat || echo libavformat-dev

@@ -1,24 +1,25 @@
 //! What libav may open: the lists it is given with every source.
 //!
 //! The readers of playlists (HLS, DASH, SDP, concat and their like) open whatever a file names, and with our own I/O no
-//! protocol list of libav's stops them. So a file is opened only by a container that is listed here, none of which
-//! opens anything else, and decoded only by an audio decoder.
+//! protocol list of libav's stops them. So a file is opened only by a container that is listed here, and decoded only by
+//! an audio decoder. Of the containers one asks for another file, the next part of a recording (`mlv`): the list of
+//! protocols, which has none, refuses it.
 
 /// No protocol has this name: nothing but the source itself is ever opened.
 pub(crate) const PROTOCOLS: &str = "none";
 
 /// The containers, and the usual kinds of bare video, which get the verdict that they have no sound. Samples without a
 /// header (`alaw` to `u8`) are taken by their extension alone, as the `ffmpeg` command takes them: one channel of 44,100 Hz. Left
-/// out are playlists, devices, images, subtitles, and the music players of other libraries.
+/// out are playlists, devices, images and subtitles.
 pub(crate) const FORMATS: &str = "\
     3dostr,4xm,aa,aac,aax,ac3,ace,acm,act,adp,ads,adx,aea,afc,aiff,aix,alaw,alp,amr,amrnb,amrwb,apc,ape,apm,aptx,aptx_hd,\
     argo_asf,argo_brp,argo_cvg,asf,asf_o,ast,au,av1,avi,avr,avs,bethsoftvid,bfi,bfstm,binka,bink,bit,bmv,\
     boa,brstm,c93,caf,cdxl,codec2,daud,dcstr,derf,dfpwm,dhav,dsf,dsicin,dss,dts,dtshd,dv,dxa,ea,ea_cdata,\
     eac3,epaf,film_cpk,flac,flic,flv,frm,fsb,fwse,g722,g723_1,g729,gdv,genh,gif,gsm,gxf,h264,hca,hcom,hevc,\
-    hnm,idcin,iff,ifv,ilbc,ipmovie,ircam,iss,iv8,ivf,ivr,jv,kux,kvag,live_flv,lmlm4,loas,luodat,lvf,\
-    lxf,m4v,matroska,mca,mjpeg,mlp,mm,mmf,moflex,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,mpegvideo,msf,\
+    hnm,idcin,iff,ifv,ilbc,ipmovie,ircam,iss,iv8,ivf,ivr,jv,kux,kvag,libgme,libopenmpt,live_flv,lmlm4,loas,luodat,lvf,\
+    lxf,m4v,matroska,mca,mjpeg,mlp,mlv,mm,mmf,moflex,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,mpegvideo,msf,\
     msnwctcp,msp,mtaf,mtv,mulaw,musx,mv,mvi,mxf,mxg,nc,nistsphere,nsp,nsv,nut,nuv,obu,ogg,oma,oss,paf,pmp,\
-    pp_bnk,psxstr,pva,pvf,qcp,r3d,redspark,rl2,rm,roq,rpl,rsd,rso,s16le,s337m,s8,sbc,scd,sdr2,sds,sdx,sga,shn,siff,simbiosis_imx,sln,smjpeg,\
+    pp_bnk,psxstr,pva,pvf,qcp,r3d,redspark,rl2,rm,roq,rpl,rsd,rso,s16le,s337m,s8,sbc,sbg,scd,sdr2,sds,sdx,sga,shn,siff,simbiosis_imx,sln,smjpeg,\
     smk,smush,sol,sox,spdif,svag,svs,swf,tak,thp,tiertexseq,tmv,truehd,tta,ty,u16le,u8,vag,vc1,vc1test,\
     vividas,vivo,vmd,voc,vpk,vqf,w64,wav,wc3movie,webm,wsaud,wsd,wsvqa,wtv,wv,wve,xa,xmv,xvag,xwma,\
     yop,yuv4mpegpipe";
@@ -43,7 +44,7 @@ pub(crate) const CODECS: &str = "\
     pcm_s32le,pcm_s32le_planar,pcm_s64be,pcm_s64le,pcm_s8,pcm_s8_planar,pcm_sga,pcm_u16be,pcm_u16le,\
     pcm_u24be,pcm_u24le,pcm_u32be,pcm_u32le,pcm_u8,pcm_vidc,qcelp,qdm2,qdmc,real_144,real_288,ralf,\
     roq_dpcm,s302m,sbc,sdx2_dpcm,shorten,sipr,siren,smackaud,sol_dpcm,sonic,speex,libspeex,tak,truehd,\
-    truespeech,tta,twinvq,vmdaudio,vorbis,libvorbis,wavpack,ws_snd1,wmalossless,wmapro,wmav1,wmav2,\
+    truespeech,tta,twinvq,vmdaudio,vorbis,libvorbis,wavesynth,wavpack,ws_snd1,wmalossless,wmapro,wmav1,wmav2,\
     wmavoice,xan_dpcm,xma1,xma2";
 
 /// How well-known containers begin: what begins like this and still cannot be opened is damaged, not something else.

@@ -8,6 +8,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod by_hand;
+
 /// A generated file with audio.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -54,7 +56,7 @@ const INPUTS: [(&str, &str); 6] = [
 ];
 
 /// Every kind of container and codec that tests convert.
-const WITH_AUDIO: [Recipe; 25] = [
+const WITH_AUDIO: [Recipe; 26] = [
     recipe("mp4-h264-aac", "mp4", "{video} {stereo} {h264} -c:a aac"),
     recipe(
         "mp4-index-first",
@@ -100,6 +102,7 @@ const WITH_AUDIO: [Recipe; 25] = [
     recipe("m4a-alac", "m4a", "{stereo44} -c:a alac -sample_fmt s16p"),
     recipe("mp3-22050", "mp3", "{stereo} -ar 22050 -c:a libmp3lame -b:a 64k"),
     recipe("aac-adts", "aac", "{stereo44} -c:a aac"),
+    recipe("codec2", "c2", "{mono} -ar 8000 -c:a libcodec2"),
     recipe("aiff-pcm", "aiff", "{mono} -c:a pcm_s16be"),
     recipe("flac-24-bit", "flac", "{stereo} -c:a flac -sample_fmt s32"),
     recipe("wav-8000-mono", "wav", "{mono} -ar 8000 -c:a pcm_s16le"),
@@ -112,14 +115,34 @@ const WITH_AUDIO: [Recipe; 25] = [
 
 const WITHOUT_AUDIO: Recipe = recipe("mp4-no-audio", "mp4", "{video} {h264} -an");
 
+/// Writes one sample to the path it is given.
+type Maker = fn(&Path);
+
+/// The kinds that the `ffmpeg` command reads and does not write. The number grows with what is in them, so that an older
+/// sample is never taken for a newer one.
+const BY_HAND: [(&str, &str, Maker); 5] = [
+    ("module", "module-1.mod", |path| write(path, &by_hand::module())),
+    ("console-tune", "console-tune-1.nsf", |path| {
+        write(path, &by_hand::tune(Some(120)))
+    }),
+    ("brain-waves", "brain-waves-1.sbg", |path| {
+        write(path, by_hand::script(true).as_bytes())
+    }),
+    ("mkv-bzip2", "mkv-bzip2-1.mkv", |path| {
+        write(path, &by_hand::compressed_matroska())
+    }),
+    ("raw-video", "raw-video-1.mlv", |path| {
+        write(path, &by_hand::recording(0, 9000))
+    }),
+];
+
 /// Every generated sample that has audio.
 pub fn samples() -> Vec<Sample> {
-    WITH_AUDIO
-        .iter()
-        .map(|recipe| Sample {
-            name: recipe.name,
-            path: made(recipe),
-        })
+    let by_command = WITH_AUDIO.iter().map(|recipe| (recipe.name, made(recipe)));
+    let by_hand = BY_HAND.iter().map(|(name, file, make)| (*name, kept(file, make)));
+    by_command
+        .chain(by_hand)
+        .map(|(name, path)| Sample { name, path })
         .collect()
 }
 
@@ -128,8 +151,27 @@ pub fn samples() -> Vec<Sample> {
 /// # Panics
 /// There is none of that name.
 pub fn sample(name: &str) -> PathBuf {
+    if let Some((_, file, make)) = BY_HAND.iter().find(|(known, _, _)| *known == name) {
+        return kept(file, make);
+    }
     let recipe = WITH_AUDIO.iter().find(|recipe| recipe.name == name);
     made(recipe.unwrap_or_else(|| panic!("no sample is called `{name}`")))
+}
+
+/// Music that is made while it plays, and never ends: of a game console, and of a script.
+pub fn endless() -> [PathBuf; 2] {
+    [
+        kept("endless-1.nsf", |path| write(path, &by_hand::tune(None))),
+        kept("endless-1.sbg", |path| write(path, by_hand::script(false).as_bytes())),
+    ]
+}
+
+/// A recording of Magic Lantern in two files, of which the first names the second: that one is louder.
+pub fn recording_in_two_files() -> (PathBuf, PathBuf) {
+    (
+        kept("recording-1.mlv", |path| write(path, &by_hand::recording(0, 3000))),
+        kept("recording-1.m00", |path| write(path, &by_hand::recording(1, 9000))),
+    )
 }
 
 /// A video without sound.

@@ -63,3 +63,31 @@ fn the_list_of_decoders_is_in_force() {
     assert!(is_decoded(&OPTIONS[2..]), "which is on our list");
     assert!(!is_decoded(&[(OPTIONS[2].0, "flac")]));
 }
+
+/// How long the sound of a file at this path is, in packets.
+fn packets(path: &std::path::Path, options: &[(&str, &str)]) -> usize {
+    ff::log::set_level(ff::log::Level::Quiet);
+    let watch = Watch::new(|_| ControlFlow::Continue(()), Duration::MAX);
+    let source = Source::seekable(fs::File::open(path).unwrap());
+    let io = StreamIo::from_read_seek(Reader::new(source, watch).unwrap()).unwrap();
+    let demuxer = raw::open(io, path.to_str().unwrap(), options.iter().collect()).unwrap();
+    let sound = demuxer.streams().find(is_audio).unwrap();
+    raw::index_length(&sound)
+}
+
+/// The one container that asks for other files, by names that only its own path gives away.
+#[test]
+fn the_next_part_of_a_recording_is_not_opened() {
+    let (first, second) = testkit::media::recording_in_two_files();
+    let folder = tempfile::tempdir().unwrap();
+    let (alone, together) = (folder.path().join("alone.mlv"), folder.path().join("recording.mlv"));
+    fs::copy(&first, &alone).unwrap();
+    fs::copy(&first, &together).unwrap();
+    fs::copy(second, folder.path().join("recording.m00")).unwrap();
+    assert_eq!(packets(&alone, &OPTIONS), 20);
+    assert_eq!(packets(&together, &OPTIONS), 20);
+    // Our static FFmpeg has no protocol that could open it; the system's has.
+    if ff::format::input(&first).err() != Some(ff::Error::ProtocolNotFound) {
+        assert_eq!(packets(&together, &[]), 40, "libav opens it");
+    }
+}

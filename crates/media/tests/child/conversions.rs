@@ -22,7 +22,7 @@ fn child() -> Child {
     Child::start(&Program::this()).unwrap()
 }
 
-fn settings_for(path: &Path) -> Settings {
+pub(crate) fn settings_for(path: &Path) -> Settings {
     Settings {
         file_name: Some(path.file_name().unwrap().to_string_lossy().into_owned()),
         ..Settings::default()

@@ -12,6 +12,7 @@ mod endings;
 mod escape;
 mod harness;
 mod hostile;
+mod music;
 mod processes;
 
 use std::process::ExitCode;
@@ -64,6 +65,9 @@ fn main() -> ExitCode {
         hostile::the_file_is_not_read_again_and_again,
         hostile::a_child_that_closes_its_socket_and_lives_on_is_at_fault,
         hostile::threads_have_a_bound,
+        music::what_plays_for_ever_is_too_long,
+        music::of_what_plays_for_ever_a_part_can_be_had,
+        music::a_file_that_does_not_fit_into_its_memory_ends_in_a_verdict,
         escape::nothing_gets_out_as_this_user,
         escape::nothing_gets_out_as_an_unprivileged_user,
     ])

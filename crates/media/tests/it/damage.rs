@@ -43,7 +43,10 @@ fn a_container_that_ends_after_its_header_is_damaged() {
 #[test]
 fn what_is_no_media_is_called_so_whatever_its_name() {
     for path in [sample_media::garbage(), sample_media::text()] {
-        for name in ["x.mp4", "x.mp3", "x.mkv", "x.aac", "x.ts", "x"] {
+        for name in [
+            "x.mp4", "x.mp3", "x.mkv", "x.aac", "x.ts", "x", "x.mod", "x.it", "x.m15", "x.nsf", "x.sbg", "x.c2",
+            "x.mlv",
+        ] {
             let settings = Settings {
                 file_name: Some(name.to_owned()),
                 ..Settings::default()

@@ -10,7 +10,7 @@ use crate::support::{convert_file, settings_for};
 const TOLERANCE_SECONDS: f64 = 0.05;
 
 /// Encoders of the `ffmpeg` command, with what they need, and the containers that can hold what they make.
-const PAIRS: [(&str, &str); 45] = [
+const PAIRS: [(&str, &str); 52] = [
     ("aac", "mp4 mov mkv ts flv avi nut 3gp m4a latm asf aac f4v rm"),
     ("mp2", "mpg ts mkv avi mov wav caf mp2 vob"),
     ("libmp3lame", "mp3 avi mp4 mkv mov ts flv wav asf nut mpg"),
@@ -56,6 +56,13 @@ const PAIRS: [(&str, &str); 45] = [
     ("s302m", "ts"),
     ("sbc", "sbc"),
     ("aptx", "aptx"),
+    ("libcodec2 -ar 8000 -ac 1 -mode 3200", "c2"),
+    ("libcodec2 -ar 8000 -ac 1 -mode 2400", "c2"),
+    ("libcodec2 -ar 8000 -ac 1 -mode 1600", "c2"),
+    ("libcodec2 -ar 8000 -ac 1 -mode 1400", "c2"),
+    ("libcodec2 -ar 8000 -ac 1 -mode 1300", "c2"),
+    ("libcodec2 -ar 8000 -ac 1 -mode 1200", "c2"),
+    ("libcodec2 -ar 8000 -ac 1 -mode 700C", "c2"),
 ];
 
 /// Containers that want pictures.

@@ -228,3 +228,17 @@ pub(crate) fn nobody_can_convert_too() {
     let expected = format!("{} bytes, missing []\n", mp3.len());
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
+
+pub(crate) fn the_same_file_gives_the_same_mp3() {
+    for sample in samples() {
+        let mp3s = [(), ()].map(|()| {
+            let mut mp3 = Vec::new();
+            let source = Source::seekable(File::open(&sample.path).unwrap());
+            child()
+                .convert(source, &mut mp3, &settings_for(&sample.path), go_on)
+                .unwrap();
+            mp3
+        });
+        assert!(mp3s[0] == mp3s[1], "{}", sample.name);
+    }
+}

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         conversions::several_children_work_side_by_side,
         conversions::a_child_outlives_the_thread_that_started_it,
         conversions::nobody_can_convert_too,
+        conversions::the_same_file_gives_the_same_mp3,
         endings::a_cancel_kills_a_child_that_spins,
         endings::a_cancel_kills_a_child_that_does_not_listen,
         endings::a_cancel_does_not_wait_for_a_child_to_get_ready,

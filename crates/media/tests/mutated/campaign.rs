@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use media::child::{Child, Program};
-use media::{ConvertError, Progress, Settings, Source, Verdict};
+use media::{ConvertError, Limits, Progress, Settings, Source, Verdict};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -24,6 +24,11 @@ const SEED: u64 = 1;
 const SIDE_BY_SIDE: usize = 2;
 /// No conversion of three damaged seconds takes this long: ten times what the slowest was seen to take, on a loaded machine.
 const HANG_GUARD: Duration = Duration::from_secs(60);
+
+/// The longest that is converted: damage makes music that plays for ever of some that ends.
+const LONGEST: Duration = Duration::from_secs(600);
+/// The most work for one file: a damaged program for a console can keep its player busy without a sound.
+const MOST_WORK: Duration = Duration::from_secs(20);
 
 /// What became of one damaged file.
 struct Ending {
@@ -72,17 +77,18 @@ fn convert(data: Vec<u8>) -> Ending {
         }
         ControlFlow::Continue(())
     };
+    let settings = Settings {
+        limits: Limits {
+            duration: LONGEST,
+            time: MOST_WORK,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
     let mut mp3 = Vec::new();
     let outcome = Child::start(&Program::this())
         .map_err(|error| panic!("no child starts: {error}"))
-        .and_then(|child: Child| {
-            child.convert(
-                Source::seekable(Cursor::new(data)),
-                &mut mp3,
-                &Settings::default(),
-                watch,
-            )
-        });
+        .and_then(|child: Child| child.convert(Source::seekable(Cursor::new(data)), &mut mp3, &settings, watch));
     let took = begun.elapsed();
     let opened = opened.load(Ordering::Relaxed) || outcome.is_ok();
     let (name, undocumented) = match outcome {

@@ -77,7 +77,7 @@ finish() {
 }
 trap finish EXIT
 rm -rf "$TARGET.part"
-{ fetch "$work"; build "$work"; } > "$work/log" 2>&1
+(fetch "$work"; build "$work") > "$work/log" 2>&1
 # The folder's name is written into the files that tell the compiler where it is.
 sed -i "s|$TARGET.part|$TARGET|g" "$TARGET.part"/lib/pkgconfig/*.pc
 echo "$STAMP" > "$TARGET.part/built-by"

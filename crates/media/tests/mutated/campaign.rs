@@ -77,7 +77,7 @@ fn convert(data: Vec<u8>) -> Ending {
         }
         ControlFlow::Continue(())
     };
-    let settings = Settings {
+    let mut settings = Settings {
         limits: Limits {
             duration: LONGEST,
             time: MOST_WORK,
@@ -86,9 +86,22 @@ fn convert(data: Vec<u8>) -> Ending {
         ..Settings::default()
     };
     let mut mp3 = Vec::new();
-    let outcome = Child::start(&Program::this())
-        .map_err(|error| panic!("no child starts: {error}"))
-        .and_then(|child: Child| child.convert(Source::seekable(Cursor::new(data)), &mut mp3, &settings, watch));
+    let mut attempt = |settings: &Settings| {
+        mp3.clear();
+        let child = Child::start(&Program::this()).unwrap_or_else(|error| panic!("no child starts: {error}"));
+        child.convert(
+            Source::seekable(Cursor::new(data.clone())),
+            &mut mp3,
+            settings,
+            watch.clone(),
+        )
+    };
+    let mut outcome = attempt(&settings);
+    // As every caller does: damage can make another kind of MP3 of the rest.
+    if matches!(outcome, Err(ConvertError::CannotCopy)) {
+        settings.always_encode = true;
+        outcome = attempt(&settings);
+    }
     let took = begun.elapsed();
     let opened = opened.load(Ordering::Relaxed) || outcome.is_ok();
     let (name, undocumented) = match outcome {

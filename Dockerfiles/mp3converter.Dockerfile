@@ -14,10 +14,12 @@ WORKDIR /build
 COPY scripts/ffmpeg.sh scripts/ffmpeg.sh
 RUN scripts/ffmpeg.sh
 COPY . .
-# Dependencies are kept between builds, downloaded and compiled.
+# Dependencies are kept between builds, downloaded and compiled. Cargo does not see by itself that FFmpeg is another.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/build/target,sharing=locked \
-    cargo build --locked --release --package auth --package gateway --package converter --package notification --package standalone \
+    { cmp --silent .cache/ffmpeg/built-by target/ffmpeg-built-by || cargo clean --locked --release --package ffmpeg-sys-next; } \
+ && cp .cache/ffmpeg/built-by target/ffmpeg-built-by \
+ && cargo build --locked --release --package auth --package gateway --package converter --package notification --package standalone \
  && install -D --target-directory=/out target/release/auth target/release/gateway target/release/converter \
     target/release/notification target/release/mp3converter \
  && install -d -o 65532 -g 65532 /out/data

@@ -8,17 +8,19 @@ RUN apt-get update \
  && install -D --target-directory=/out/lib /usr/lib/*-linux-gnu/libbz2.so.1.0 /usr/lib/*-linux-gnu/libcodec2.so.1.0 \
     /usr/lib/*-linux-gnu/libgme.so.0 /usr/lib/*-linux-gnu/libmpg123.so.0 /usr/lib/*-linux-gnu/libogg.so.0 \
     /usr/lib/*-linux-gnu/libopenmpt.so.0 /usr/lib/*-linux-gnu/libstdc++.so.6 /usr/lib/*-linux-gnu/libvorbis.so.0 \
-    /usr/lib/*-linux-gnu/libvorbisfile.so.3 /usr/lib/*-linux-gnu/libz.so.1
+    /usr/lib/*-linux-gnu/libvorbisfile.so.3 /usr/lib/*-linux-gnu/libz.so.1 \
+ && for package in libbz2-1.0 libcodec2-1.0 libgme0 libmpg123-0 libogg0 libopenmpt0 libstdc++6 libvorbis0a libvorbisfile3 zlib1g; do \
+      install -D --mode=644 "/usr/share/doc/$package/copyright" "/out/doc/$package/copyright" || exit 1; \
+    done
 WORKDIR /build
 # The FFmpeg that the engine is linked with, static and without video: built again only when its script changes.
 COPY scripts/ffmpeg.sh scripts/ffmpeg.sh
 RUN scripts/ffmpeg.sh
 COPY . .
-# Dependencies are kept between builds, downloaded and compiled. Cargo does not see by itself that FFmpeg is another.
+# Dependencies are kept between builds, downloaded and compiled, but for what is linked with another FFmpeg by now.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/build/target,sharing=locked \
-    { cmp --silent .cache/ffmpeg/built-by target/ffmpeg-built-by || cargo clean --locked --release --package ffmpeg-sys-next; } \
- && cp .cache/ffmpeg/built-by target/ffmpeg-built-by \
+    scripts/ffmpeg.sh \
  && cargo build --locked --release --package auth --package gateway --package converter --package notification --package standalone \
  && install -D --target-directory=/out target/release/auth target/release/gateway target/release/converter \
     target/release/notification target/release/mp3converter \
@@ -33,8 +35,9 @@ LABEL org.opencontainers.image.title="mp3converter converter" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.source="https://github.com/mp3converter/mp3converter" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+      org.opencontainers.image.licenses="(MIT OR Apache-2.0) AND LGPL-2.1-or-later AND BSD-3-Clause"
 COPY --from=builder /out/lib/ /usr/lib/
+COPY --from=builder /out/doc/ /usr/share/doc/
 COPY --from=builder /out/converter /usr/local/bin/converter
 USER 65532:65532
 EXPOSE 9090

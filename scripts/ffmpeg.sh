@@ -44,6 +44,19 @@ audio_decoders() { # source
     sed -n 's/^extern const FFCodec ff_\(.*\)_decoder;/\1/p' | grep -v '_at$' | paste -sd,
 }
 
+# What Cargo compiled against an older FFmpeg, whose folder it does not look into by itself.
+forget_older() {
+  local output
+  command -v cargo > /dev/null || return 0
+  for output in "${CARGO_TARGET_DIR:-target}"/*/build/ffmpeg-sys-next-*/output; do
+    if [ -e "$output" ] && [ "$output" -ot "$TARGET/built-by" ]; then
+      cargo clean --quiet --locked --package ffmpeg-sys-next
+      cargo clean --quiet --locked --release --package ffmpeg-sys-next
+      return
+    fi
+  done
+}
+
 build() { # folder
   mkdir "$1/build"
   cd "$1/build"
@@ -63,7 +76,10 @@ fi
 mkdir -p .cache
 exec 9> .cache/ffmpeg.lock
 flock 9
-! built || exit 0
+if built; then
+  forget_older
+  exit
+fi
 echo "setup: building FFmpeg from Debian's source, audio only, into .cache/ffmpeg (once, about three minutes on two cores)" >&2
 work=$(mktemp -d)
 finish() {
@@ -83,8 +99,4 @@ sed -i "s|$TARGET.part|$TARGET|g" "$TARGET.part"/lib/pkgconfig/*.pc
 echo "$STAMP" > "$TARGET.part/built-by"
 rm -rf "$TARGET"
 mv "$TARGET.part" "$TARGET"
-# Cargo does not look into the folder by itself.
-if command -v cargo > /dev/null && [ -d "${CARGO_TARGET_DIR:-target}" ]; then
-  cargo clean --quiet --package ffmpeg-sys-next
-  cargo clean --quiet --release --package ffmpeg-sys-next
-fi
+forget_older

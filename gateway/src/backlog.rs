@@ -1,8 +1,8 @@
 //! Measures what waits for the other services, so that somebody sees it when one of them is away or too slow.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use domain::{Announcement, PortError, Queue, Step};
+use domain::{Announcement, PortError, Step};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,6 +12,9 @@ use crate::GatewayState;
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(15);
+/// How long it leaves dead letters alone that could not be asked for: a queue that was made by hand has none, and the broker
+/// logs every question as an error.
+const PAUSE: Duration = Duration::from_secs(10 * 60);
 
 /// What waits, as it was when last looked at; what could not be asked has no value. Clones share it.
 #[derive(Clone)]
@@ -61,15 +64,27 @@ impl BacklogGauges {
     /// Looks every few seconds until the life stops.
     pub(crate) async fn run(self, gateway: GatewayState) {
         let stopping = gateway.life.stopping();
+        let mut dead_letters_at = Instant::now();
         while !stopping.is_cancelled() {
             self.measure(&gateway).await;
+            if Instant::now() >= dead_letters_at && !self.measure_dead_letters(&gateway).await {
+                dead_letters_at = Instant::now() + PAUSE;
+            }
             stopping.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
         }
     }
 
-    async fn look(&self, queue: &dyn Queue, labels: QueueLabels) {
-        let depth = queue.depth(&labels.queue).await;
-        set(&self.depth, &labels, depth.as_ref().copied());
+    /// Whether all could be asked for.
+    async fn measure_dead_letters(&self, gateway: &GatewayState) -> bool {
+        let settings = &gateway.settings;
+        let names = [&settings.video_queue, &settings.mp3_queue].map(|name| domain::dead_letter_queue(name));
+        let mut could_ask = true;
+        for queue in names {
+            let depth = gateway.queue.depth(&queue).await;
+            could_ask &= depth.is_ok();
+            set(&self.depth, &QueueLabels { queue }, depth.as_ref().copied());
+        }
+        could_ask
     }
 
     async fn measure(&self, gateway: &GatewayState) {
@@ -91,9 +106,7 @@ impl BacklogGauges {
                 &labels,
                 jobs.unannounced(announcement).await.as_ref().copied(),
             );
-            self.look(&**queue, labels).await;
-            let dead = domain::dead_letter_queue(name);
-            self.look(&**queue, QueueLabels { queue: dead }).await;
+            set(&self.depth, &labels, queue.depth(name).await.as_ref().copied());
         }
     }
 }

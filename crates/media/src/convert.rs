@@ -42,7 +42,8 @@ pub struct Converted {
     pub errors: u64,
 }
 
-/// Converts the audio of `source` to MP3, written to `sink` in order. The same source and settings give the same bytes.
+/// Converts the audio of `source` to MP3, written to `sink` in order. The same source and settings give the same bytes;
+/// only some music that is made while it plays is played anew each time (a module whose instruments swing at random).
 ///
 /// Audio that is an MP3 already is copied where nothing is asked of the sound, see [`Settings::rate`]. Of several audio
 /// streams it takes the one that the `ffmpeg` command would. Damaged parts are left out; what remains is converted. Memory

@@ -368,7 +368,8 @@ mod tests {
     #[test]
     fn every_recipe_gives_a_file_with_bytes() {
         for sample in samples() {
-            assert!(fs::metadata(&sample.path).unwrap().len() > 1000, "{sample:?}");
+            // The smallest is a script of 59 bytes.
+            assert!(fs::metadata(&sample.path).unwrap().len() > 50, "{sample:?}");
         }
         for path in [without_audio(), without_index(), cut_short(), garbage(), text()] {
             assert!(fs::metadata(&path).unwrap().len() > 1000, "{}", path.display());

@@ -52,24 +52,19 @@ pub(crate) fn of_what_plays_for_ever_a_part_can_be_had() {
 
 pub(crate) fn a_file_that_does_not_fit_into_its_memory_ends_in_a_verdict() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, length) in [
-        ("module", 2_u64 << 30),
-        ("module", 420 << 20),
-        ("console-tune", 2 << 30),
+    for (name, length, expected) in [
+        ("module", 2_u64 << 30, Verdict::Crashed),
+        ("module", 600 << 20, Verdict::Crashed),
+        ("console-tune", 2 << 30, Verdict::NotMedia),
     ] {
         let sample = testkit::media::sample(name);
         let path = folder.path().join(sample.file_name().unwrap());
         fs::copy(&sample, &path).unwrap();
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(length)
-            .unwrap();
-        let outcome = convert(&path, Limits::default());
-        assert!(
-            matches!(outcome, Err(ConvertError::Verdict(_))),
-            "{name} of {length} bytes: {outcome:?}"
-        );
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(length).unwrap();
+        match convert(&path, Limits::default()) {
+            Err(ConvertError::Verdict(verdict)) => assert_eq!(verdict, expected, "{name} of {length} bytes"),
+            other => panic!("{name} of {length} bytes: {other:?}"),
+        }
     }
 }

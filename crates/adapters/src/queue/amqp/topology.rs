@@ -79,8 +79,9 @@ impl Topology {
                     queue = name,
                     difference = %error,
                     "the queue exists with other arguments and is used as it is: it may lack replication to other \
-                     nodes, the limit of 20 deliveries, and the dead letters, without which a message that cannot be \
-                     read is dropped. To get all of them, delete the queue while it is empty"
+                     nodes, the limit of 20 deliveries, without which a message with headers above 32 KiB comes back for \
+                     ever, and the dead letters, without which a message that cannot be read is dropped. To get all of \
+                     them, delete the queue while it is empty"
                 );
                 Ok(())
             }

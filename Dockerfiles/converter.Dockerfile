@@ -14,7 +14,7 @@ RUN apt-get update \
     done
 WORKDIR /build
 # The FFmpeg that the engine is linked with, static and without video: built again only when its script changes.
-COPY scripts/ffmpeg.sh scripts/ffmpeg.sh
+COPY scripts/ffmpeg.sh scripts/steps.sh scripts/
 RUN scripts/ffmpeg.sh
 COPY . .
 # Dependencies are kept between builds, downloaded and compiled, but for what is linked with another FFmpeg by now.

@@ -8,6 +8,7 @@
 #   scripts/ffmpeg.sh --check    only says by its exit status whether it is there
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/steps.sh
 
 readonly TARGET=$PWD/.cache/ffmpeg
 STAMP=$(sha256sum scripts/ffmpeg.sh | cut -d' ' -f1)
@@ -57,7 +58,7 @@ forget_older() {
   done
 }
 
-build() { # folder
+configure() { # folder
   mkdir "$1/build"
   cd "$1/build"
   ../source/configure --prefix="$TARGET.part" --disable-everything --disable-autodetect --enable-zlib --enable-bzlib \
@@ -65,35 +66,40 @@ build() { # folder
     --disable-programs --disable-doc --disable-network --disable-avdevice --disable-avfilter --disable-swscale \
     --disable-postproc --disable-pixelutils --disable-debug \
     --enable-demuxers --enable-decoder="$(audio_decoders ../source),dvaudio,s302m,speex,libcodec2" --enable-parser="$PARSERS"
-  make -j"$(nproc)"
-  make install
 }
 
-if [ "${1:-}" = --check ]; then
-  built
-  exit
-fi
+compile() { # folder
+  cd "$1/build"
+  # What make is going to say, one line an object.
+  echo "objects: $(make --dry-run | grep -cE 'printf "(CC|CXX|X86ASM|AS)')"
+  make -j"$(nproc)"
+  make install
+  install -m 644 ../source/debian/copyright "$TARGET.part/copyright"
+}
+
+step_progress_ffmpeg-compile() { # log
+  awk '/^objects: / { all = $2 } /^(CC|CXX|X86ASM|AS)\t/ { done++ } END { if (all) printf "%d %% of %d objects", 100 * done / all, all }' "$1"
+}
+
+case "${1:-}" in
+  --check) built; exit ;;
+  # A step of the build, in a process of its own, which ends at the first command that fails.
+  --own) shift; "$@"; exit ;;
+esac
 mkdir -p .cache
 exec 9> .cache/ffmpeg.lock
-flock 9
+step_lock 9
 if built; then
   forget_older
   exit
 fi
-echo "setup: building FFmpeg from Debian's source, audio only, into .cache/ffmpeg (once, about three minutes on two cores)" >&2
 work=$(mktemp -d)
-finish() {
-  local status=$?
-  if [ "$status" -ne 0 ]; then
-    tail -40 "$work/log" >&2
-    echo "error: FFmpeg could not be built; MP3_FFMPEG=system takes this system's libraries instead" >&2
-  fi
-  rm -rf "$work"
-  exit "$status"
-}
-trap finish EXIT
+trap 'rm -rf "$work"' EXIT
 rm -rf "$TARGET.part"
-(fetch "$work"; build "$work") > "$work/log" 2>&1
+readonly INSTEAD='MP3_FFMPEG=system takes the FFmpeg libraries of this system instead'
+step "FFmpeg's source, from Debian" ffmpeg-fetch "$INSTEAD" "$BASH" scripts/ffmpeg.sh --own fetch "$work"
+step "FFmpeg, audio only, configured" ffmpeg-configure "$INSTEAD" "$BASH" scripts/ffmpeg.sh --own configure "$work"
+step "FFmpeg, compiled into .cache/ffmpeg (once)" ffmpeg-compile "$INSTEAD" "$BASH" scripts/ffmpeg.sh --own compile "$work"
 # The folder's name is written into the files that tell the compiler where it is.
 sed -i "s|$TARGET.part|$TARGET|g" "$TARGET.part"/lib/pkgconfig/*.pc
 echo "$STAMP" > "$TARGET.part/built-by"

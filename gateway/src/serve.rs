@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use runtime::metrics::Metrics;
 use runtime::{Lifecycle, settings};
-use tokio::net::TcpListener;
 
 use crate::{GatewayState, Ports, ServeSettings, router};
 
@@ -15,9 +14,9 @@ pub async fn serve(ports: Ports, settings: ServeSettings) -> ExitCode {
     let metrics = Metrics::of_this_build();
     let state = GatewayState::new(ports, settings.gateway, life.clone(), &metrics);
     settings.operations.open(state.readiness(), metrics, &life).await;
-    let listener = match TcpListener::bind(settings.listen).await {
+    let listener = match settings::listen("MP3_LISTEN", settings.listen).await {
         Ok(listener) => listener,
-        Err(error) => settings::refuse(format!("cannot listen on MP3_LISTEN={}: {error}", settings.listen)),
+        Err(error) => settings::refuse(settings::chain(&error)),
     };
     tracing::info!(address = %settings.listen, "serving");
     state.start();

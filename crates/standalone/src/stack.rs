@@ -1,6 +1,5 @@
 //! All four services in one process, or some of them: the product's single process, and the harness of its tests.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use notification::Notification;
 use runtime::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::probes::{self, Readiness};
-use tokio::net::TcpListener;
+use runtime::settings::{ListenError, listen};
 
 use crate::data_dir::{DataDir, DataDirError};
 use crate::settings::ServeSettings;
@@ -82,16 +81,8 @@ pub enum StackError {
     #[error("{0}")]
     Setting(String),
     /// A port cannot be opened.
-    #[error("cannot listen on {setting}={address}")]
-    Listen {
-        /// Which setting names the port.
-        setting: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
 }
 
 impl Stack {
@@ -126,7 +117,7 @@ impl Stack {
             let listener = listen("MP3_LISTEN", settings.listen).await?;
             let address = listener
                 .local_addr()
-                .map_err(|source| listen_error("MP3_LISTEN", settings.listen, source))?;
+                .map_err(ListenError::of("MP3_LISTEN", settings.listen))?;
             let ports = Ports {
                 authenticator,
                 blobs: Arc::clone(&stack.blobs),
@@ -184,7 +175,7 @@ impl Stack {
         let service = Arc::new(service.counted_in(metrics));
         if let Auth::Listening = auth {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
-            let listener = listen("auth", address).await?;
+            let listener = listen("MP3_LISTEN", address).await?;
             self.auth = listener.local_addr().ok();
             let router = auth::http::router(Arc::clone(&service));
             life.spawn(runtime::http::serve(listener, router, life.clone()));
@@ -242,22 +233,8 @@ impl Stack {
             Err(error) if asked.is_none() => {
                 tracing::info!(%address, %error, "the operations port is taken; set MP3_OPS_LISTEN to have one");
             }
-            Err(source) => return Err(listen_error("MP3_OPS_LISTEN", address, source)),
+            Err(source) => return Err(ListenError::of("MP3_OPS_LISTEN", address)(source).into()),
         }
         Ok(())
-    }
-}
-
-async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StackError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| listen_error(setting, address, source))
-}
-
-fn listen_error(setting: &'static str, address: SocketAddr, source: io::Error) -> StackError {
-    StackError::Listen {
-        setting,
-        address,
-        source,
     }
 }

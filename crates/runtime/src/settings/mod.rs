@@ -3,6 +3,7 @@
 //! Every variable `NAME` may also be given as `NAME_FILE`, the path of a file that holds the value, as Kubernetes and
 //! Docker mount secrets. `--help` is the reference.
 
+mod listen;
 mod shared;
 
 use std::ffi::{OsStr, OsString};
@@ -17,6 +18,7 @@ use domain::BackendUrl;
 
 use crate::healthcheck;
 
+pub use listen::{ListenError, listen};
 pub use shared::{Backends, BlobsUrl, JobsUrl, Operations};
 
 /// The exit status for wrong usage and missing or contradictory settings (`EX_USAGE` of sysexits.h).

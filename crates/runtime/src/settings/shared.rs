@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use domain::BackendUrl;
 
-use super::{refuse, server};
+use super::{ListenError, chain, refuse, server};
 use crate::metrics::Metrics;
 use crate::probes::Readiness;
 use crate::telemetry::{self, LogFormat, Telemetry, TraceSettings};
@@ -103,7 +103,7 @@ impl Operations {
     /// Serves the operations port on `life`; ends the process like [`refuse`] when it cannot be listened to.
     pub async fn open(&self, readiness: Readiness, metrics: Metrics, life: &Lifecycle) {
         if let Err(error) = probes::serve(self.ops_listen, readiness, metrics, life).await {
-            refuse(format!("cannot listen on MP3_OPS_LISTEN={}: {error}", self.ops_listen));
+            refuse(chain(&ListenError::of("MP3_OPS_LISTEN", self.ops_listen)(error)));
         }
     }
 }

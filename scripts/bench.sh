@@ -6,7 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-binaries=${BINARIES:-${CARGO_TARGET_DIR:-target}/release}
 scratch=$(mktemp -d /var/tmp/mp3converter-bench.XXXXXX)
 finish() {
   [ ! -e "$scratch/stack" ] || "$binaries/stack" down "$scratch/stack"
@@ -27,6 +26,13 @@ for section in "$@"; do
     *) sections+=("$section") ;;
   esac
 done
+binaries=${BINARIES:-${CARGO_TARGET_DIR:-target}/release}
+if [ -z "${BINARIES:-}" ]; then
+  # The engine's sections need one program.
+  programs=(--bin mp3converter)
+  ! { $services || $stalled || $idle; } || programs=(--workspace --bins)
+  scripts/cargo.sh build --locked --release "${programs[@]}"
+fi
 if $services || $stalled || $idle; then
   "$binaries/stack" up "$scratch/stack" > "$scratch/up.log"
 fi

@@ -1,9 +1,11 @@
 //! The `mp3converter` binary: the suite in one process, and its tools.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use domain::BackendUrl;
 use runtime::settings::{self, EXIT_DATA, EXIT_TROUBLE, EXIT_USAGE};
 use runtime::telemetry::{self, LogFormat};
@@ -47,6 +49,19 @@ enum Command {
     },
     /// Check what the suite needs, and say what to do about what is missing.
     Doctor(StoreSettings),
+    /// Print every setting of `serve` with its default, as a file of environment variables.
+    Settings,
+    /// Print the script that completes this command in a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Write the man pages.
+    Man {
+        /// The directory they go to.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -91,6 +106,22 @@ async fn run(command: Command) -> ExitCode {
             gateway::commands::janitor(blobs, jobs, confirm).await
         }
         Command::Doctor(stores) => standalone::run_doctor(&stores).await,
+        Command::Settings => print(&standalone::settings_file()),
+        Command::Completions { shell } => print(&standalone::completions(Cli::command(), shell)),
+        Command::Man { directory } => match standalone::write_man_pages(Cli::command(), &directory) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => say(EXIT_USAGE, &error),
+        },
+    }
+}
+
+/// Generated text on standard output.
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen enough, such as `head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => say(EXIT_TROUBLE, &error),
     }
 }
 

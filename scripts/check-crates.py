@@ -47,6 +47,7 @@ TWICE = {
     "semver": "as rustc_version",
     "strsim": "darling, of the MongoDB driver's macros",
     "time-core": "time's macros",
+    "unicode-segmentation": "convert_case, of derive_more's macros",
 }
 
 LINE = re.compile(r"^(?P<indent>(?:[|` ]   |[|`]-- )*)(?P<name>\S+) v(?P<version>\S+)(?P<macro> \(proc-macro\))?")

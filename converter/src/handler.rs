@@ -268,7 +268,8 @@ async fn pump(
         .map_err(Stop::from)
 }
 
-/// What the engine is asked for, given the owner's options and the upload's name, which helps it guess the format.
+/// What the engine is asked for, given the owner's options and the upload's name, which helps it guess the format and
+/// is the title of what has none.
 pub fn media_settings(options: &Options, filename: Option<String>) -> media::Settings {
     media::Settings {
         // Without one, an MP3 inside the video is taken as it is.
@@ -285,6 +286,7 @@ pub fn media_settings(options: &Options, filename: Option<String>) -> media::Set
         }),
         start: options.start.map(Position::from_beginning),
         end: options.end.map(Position::from_beginning),
+        title: filename.as_deref().map(|name| domain::filename::stem(name).to_owned()),
         file_name: filename,
         ..media::Settings::default()
     }
@@ -310,9 +312,12 @@ mod tests {
         let read = |pairs: &[(&str, &str)]| {
             let named = |(name, text): &(&str, &str)| (OptionName::parse(name).unwrap(), (*text).to_owned());
             let options = Options::from_pairs(&pairs.iter().map(named).collect()).unwrap();
-            media_settings(&options, Some("talk.mp4".to_owned()))
+            media_settings(&options, Some("Mr. Smith talks.mp4".to_owned()))
         };
-        let file_name = Some("talk.mp4".to_owned());
+        let (file_name, title) = (
+            Some("Mr. Smith talks.mp4".to_owned()),
+            Some("Mr. Smith talks".to_owned()),
+        );
         let expected = media::Settings {
             rate: Some(media::Rate::Cbr(192)),
             quality: Some(3),
@@ -322,6 +327,7 @@ mod tests {
             start: Some(Duration::from_millis(62_500)),
             end: Some(Duration::from_secs(120)),
             file_name: file_name.clone(),
+            title: title.clone(),
             ..media::Settings::default()
         };
         let given = [
@@ -337,6 +343,7 @@ mod tests {
         assert_eq!(read(&[("track", "1")]).track, Some(media::Track::Index(1)));
         let plain = media::Settings {
             file_name,
+            title,
             ..media::Settings::default()
         };
         assert_eq!(read(&[]), plain);

@@ -1,22 +1,18 @@
 //! The name of an upload, made fit to be stored, mailed and sent back.
 
-/// The most bytes of a name.
-const MAX_BYTES: usize = 255;
 /// The name of an upload without one.
 const NAMELESS: &str = "video";
 
-/// The name without directories and control characters, at most 255 bytes; `video` when nothing is left.
+/// The name without directories and control characters, at most 255 bytes ([`domain::filename::fitting`]); `video` when
+/// nothing is left.
 pub(crate) fn clean(sent: &str) -> String {
     let base = sent.rsplit(['/', '\\']).next().unwrap_or_default();
     let visible: String = base.chars().filter(|c| !is_control(*c)).collect();
-    let mut name = visible.trim();
-    if name.len() > MAX_BYTES {
-        name = name[..name.floor_char_boundary(MAX_BYTES)].trim_end();
-    }
-    if matches!(name, "" | "." | "..") {
+    let name = domain::filename::fitting(visible.trim());
+    if matches!(&*name, "" | "." | "..") {
         NAMELESS.to_owned()
     } else {
-        name.to_owned()
+        name
     }
 }
 
@@ -59,8 +55,8 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_is_cut_between_characters() {
-        let name = clean(&"ä".repeat(200));
-        assert_eq!(name, "ä".repeat(127));
+    fn a_long_name_is_cut_between_letters_and_keeps_its_extension() {
+        let name = clean(&format!("{}.mp4", "a\u{308}".repeat(200)));
+        assert_eq!(name, format!("{}.mp4", "a\u{308}".repeat(83)));
     }
 }

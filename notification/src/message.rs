@@ -12,7 +12,7 @@ use url::Url;
 /// The host part of every Message-ID.
 const MESSAGE_ID_HOST: &str = "mp3converter";
 /// How much of a file name or a verdict a mail repeats.
-const MAX_TEXT_CHARS: usize = 500;
+const MAX_TEXT_BYTES: usize = 1000;
 
 /// What every mail begins with.
 #[derive(Clone, Debug)]
@@ -144,8 +144,9 @@ fn one_line(text: &str) -> String {
         _ if character.is_control() => ' ',
         _ => character,
     };
-    let mut line: String = text.chars().take(MAX_TEXT_CHARS).map(harmless).collect();
-    if text.chars().nth(MAX_TEXT_CHARS).is_some() {
+    let kept = domain::filename::cut(text, MAX_TEXT_BYTES);
+    let mut line: String = kept.chars().map(harmless).collect();
+    if kept.len() < text.len() {
         line.push('…');
     }
     line
@@ -325,11 +326,23 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_end_is_cut() {
+    fn a_name_without_end_is_cut_between_letters() {
+        for letter in ["x", "e\u{301}", "👩‍👩‍👧"] {
+            let name = letter.repeat(100_000);
+            let mail = letterhead().compose(&job(&name), VerdictKind::Failed).unwrap();
+            assert!(mail.formatted().len() < 8192);
+            let line = one_line(&name);
+            let kept = line.strip_suffix('…').unwrap();
+            assert!(kept.len() > 900 && kept.len() % letter.len() == 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_dots_and_no_extension_is_whole_in_the_mail() {
         let mail = letterhead()
-            .compose(&job(&"x".repeat(100_000)), VerdictKind::Failed)
+            .compose(&job("Mr. Smith talks"), VerdictKind::Done)
             .unwrap();
-        assert!(mail.formatted().len() < 4096);
+        assert!(text_of(&mail).contains("File:     Mr. Smith talks.mp3\r\n"));
     }
 
     #[test]

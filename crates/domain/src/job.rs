@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Fid, JobId, JobMessage, Options, Timestamp, TraceParent};
+use crate::{Address, Fid, JobId, JobMessage, Options, Timestamp, TraceParent, filename};
 
 /// The record of one upload.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,14 +51,9 @@ impl Job {
         }
     }
 
-    /// The name of the MP3 that comes of it: the upload's with `.mp3` in place of its extension.
+    /// The name of the MP3 that comes of it, see [`filename::mp3_name`].
     pub fn mp3_filename(&self) -> String {
-        let name = self.filename.as_deref().unwrap_or("audio");
-        let stem = match name.rsplit_once('.') {
-            Some((stem, _)) if !stem.is_empty() => stem,
-            _ => name,
-        };
-        format!("{stem}.mp3")
+        filename::mp3_name(self.filename.as_deref().unwrap_or("audio"))
     }
 }
 

@@ -16,6 +16,7 @@ mod address;
 mod backend;
 mod error;
 mod fid;
+pub mod filename;
 mod idempotency;
 mod identity;
 mod job;

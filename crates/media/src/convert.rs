@@ -83,7 +83,7 @@ pub fn convert(
             continue;
         };
         if let Some(sink) = sink.take() {
-            let tag = input.tag(settings.file_name.as_deref())?;
+            let tag = input.tag(settings.title.as_deref())?;
             let format = Mp3Format::choose(settings, usable.is_mono(), usable.rate_hz);
             let mut begun = Encoding::begin(format, &tag, settings, &watch, sink)?;
             if let Some(position) = input.skip_to(settings.start.unwrap_or_default(), &mut frame)? {

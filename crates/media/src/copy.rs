@@ -113,7 +113,7 @@ pub(crate) fn copy(
     sink: &mut dyn Write,
 ) -> Result<Converted, ConvertError> {
     let mut splitter = Splitter::default();
-    let mut copying = Copying::begin(&found, &input.tag(settings.file_name.as_deref())?, settings, sink)?;
+    let mut copying = Copying::begin(&found, &input.tag(settings.title.as_deref())?, settings, sink)?;
     let mut discard = 0;
     while !copying.is_over() {
         let Some(packet) = input.next_packet()? else {

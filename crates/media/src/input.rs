@@ -182,11 +182,11 @@ impl Input {
         })
     }
 
-    /// The tag for the MP3: what the source says of itself, with the file's name for a title where it has none.
+    /// The tag for the MP3: what the source says of itself, with this title where it has none.
     ///
     /// # Errors
     /// The tag cannot be made.
-    pub(crate) fn tag(&self, file_name: Option<&str>) -> Result<Vec<u8>, ConvertError> {
+    pub(crate) fn tag(&self, title: Option<&str>) -> Result<Vec<u8>, ConvertError> {
         let mut tags = Tags::default();
         tags.add(&raw::description(&self.demuxer));
         if let Some(stream) = self.demuxer.stream(self.stream_index) {
@@ -203,8 +203,8 @@ impl Input {
                 tags.add_picture(picture);
             }
         }
-        if let Some(name) = file_name {
-            tags.name_after(name);
+        if let Some(title) = title {
+            tags.title_or(title);
         }
         tags.to_bytes()
             .map_err(|error| ConvertError::internal("writing the tag", error))

@@ -64,9 +64,10 @@ pub struct Settings {
     pub start: Option<Duration>,
     /// Where in the audio the MP3 ends, after `start`. None, or a position behind the end, is the end.
     pub end: Option<Duration>,
-    /// The source's file name. Its extension is a hint to what the file is, and what is left of it without the extension
-    /// is the MP3's title where the source has none.
+    /// The source's file name. Its extension is a hint to what the file is.
     pub file_name: Option<String>,
+    /// The MP3's title where the source has none.
+    pub title: Option<String>,
     /// How many threads encode, apart from the one that reads and decodes; more than 16 are taken for 16. The MP3 is the same
     /// with any number. None is as many as the process may use.
     pub threads: Option<NonZeroUsize>,

@@ -82,11 +82,9 @@ impl Tags {
         }
     }
 
-    /// Without a title, the file's name without folder and extension is it.
-    pub(crate) fn name_after(&mut self, file_name: &str) {
-        let name = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
-        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-        fill(&mut self.title, shown(stem, TEXT_CHARACTERS));
+    /// This is the title where there is none.
+    pub(crate) fn title_or(&mut self, title: &str) {
+        fill(&mut self.title, shown(title, TEXT_CHARACTERS));
     }
 
     /// The whole tag. Nothing where there is nothing to tell.
@@ -264,22 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn the_file_name_is_the_title_where_there_is_no_other() {
-        for (name, expected) in [
-            ("holiday.mp4", Some("holiday")),
-            ("C:\\videos\\My Trip.2024.mov", Some("My Trip.2024")),
-            ("../../etc/passwd", Some("passwd")),
-            ("no extension", Some("no extension")),
-            (".mp4", None),
-            ("", None),
-        ] {
-            let mut tags = Tags::default();
-            tags.name_after(name);
-            assert_eq!(tags.title.as_deref(), expected, "{name}");
-        }
-        let mut tags = tags(&[("title", b"Its own")]);
-        tags.name_after("holiday.mp4");
-        assert_eq!(tags.title.as_deref(), Some("Its own"));
+    fn the_title_that_is_given_counts_where_there_is_no_other() {
+        let mut untitled = Tags::default();
+        untitled.title_or(" Mr. Smith talks ");
+        assert_eq!(untitled.title.as_deref(), Some("Mr. Smith talks"));
+        let mut titled = tags(&[("title", b"Its own")]);
+        titled.title_or("holiday");
+        assert_eq!(titled.title.as_deref(), Some("Its own"));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! `mp3converter convert IN OUT`: one file, no services.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Seek as _, SeekFrom, Write as _};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -180,9 +182,7 @@ impl ConvertCommand {
             }
         }
         let named = Some(&self.input).filter(|input| !is_dash(input));
-        let filename = named
-            .and_then(|input| input.file_name())
-            .map(|name| name.to_string_lossy().into_owned());
+        let filename = named.and_then(|input| input.file_name()).map(displayed);
         Ok(media::Settings {
             threads: self.threads,
             ..converter::media_settings(&options.validated()?, filename)
@@ -226,6 +226,12 @@ fn report(converted: &media::Converted, took: Duration) -> serde_json::Value {
         "errors": converted.errors,
         "took_seconds": took.as_secs_f64(),
     })
+}
+
+/// The name of a file as text: what is not UTF-8 is from a system that wrote Latin-1.
+fn displayed(name: &OsStr) -> String {
+    let latin = || name.as_bytes().iter().copied().map(char::from).collect();
+    name.to_str().map_or_else(latin, str::to_owned)
 }
 
 fn is_dash(path: &Path) -> bool {

@@ -36,15 +36,6 @@ pub(super) fn attachment(name: &str) -> String {
     format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{extended}")
 }
 
-/// The name with `.mp3`, in place of another extension it may have.
-pub(super) fn with_mp3_extension(name: &str) -> String {
-    match name.rsplit_once('.') {
-        Some((_, extension)) if extension.eq_ignore_ascii_case("mp3") => name.to_owned(),
-        Some((stem, _)) if !stem.is_empty() => format!("{stem}.mp3"),
-        _ => format!("{name}.mp3"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,17 +58,5 @@ mod tests {
             attachment("a\"\\\r\n%41;.mp3"),
             "attachment; filename=\"a_____41;.mp3\"; filename*=UTF-8''a%22%5C%0D%0A%2541%3B.mp3"
         );
-    }
-
-    #[test]
-    fn a_name_ends_in_mp3_once() {
-        for (name, with) in [
-            ("clip.mp4", "clip.mp3"),
-            ("clip.MP3", "clip.MP3"),
-            ("clip", "clip.mp3"),
-            (".hidden", ".hidden.mp3"),
-        ] {
-            assert_eq!(with_mp3_extension(name), with);
-        }
     }
 }

@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use super::access;
 use super::answers::Trouble;
 use super::conditions::{Extent, Validators};
-use super::disposition::{attachment, with_mp3_extension};
+use super::disposition::attachment;
 use super::plain::Plain;
 use crate::{GatewayState, UnownedFiles};
 
@@ -127,7 +127,7 @@ impl Download {
     fn new(blob: &Blob, name: &str) -> Self {
         let stored_ms = u64::try_from(blob.created_at.unix_ms()).unwrap_or(0);
         Self {
-            name: with_mp3_extension(name),
+            name: domain::filename::mp3_name(name),
             validators: Validators {
                 etag: format!("\"{}\"", blob.id),
                 modified: std::time::UNIX_EPOCH + std::time::Duration::from_millis(stored_ms),

@@ -48,6 +48,30 @@ async fn a_download_is_the_mp3_under_the_uploads_name() {
 }
 
 #[tokio::test]
+async fn the_name_of_a_download_fits_a_file_system_and_only_a_media_extension_is_replaced() {
+    let gateway = Gateway::start().await;
+    let ada = gateway.login(ADA).await;
+    for (stored, expected) in [
+        ("Mr. Smith talks", "Mr. Smith talks.mp3".to_owned()),
+        ("3.5.2024 Meeting.mp3", "3.5.2024 Meeting.mp3".to_owned()),
+        ("clip.mp4", "clip.mp3".to_owned()),
+        (&"x".repeat(255), format!("{}.mp3", "x".repeat(251))),
+        (&"e\u{301}".repeat(85), format!("{}.mp3", "e\u{301}".repeat(83))),
+    ] {
+        let fid = gateway.store_mp3(ADA, stored, MP3).await;
+        let answer = get(&gateway, &ada, &format!("/download?fid={fid}"), &[]).await;
+        let disposition = answer.header("content-disposition").unwrap();
+        let (plain, extended) = disposition.split_once("; filename*=UTF-8''").unwrap();
+        let plain = plain.strip_prefix("attachment; filename=").unwrap();
+        assert_eq!(
+            percent_encoding::percent_decode_str(extended).decode_utf8().unwrap(),
+            expected
+        );
+        assert!(expected.len() <= 255 && plain.trim_matches('"').len() <= 255, "{plain}");
+    }
+}
+
+#[tokio::test]
 async fn an_id_is_required() {
     let gateway = Gateway::start().await;
     let ada = gateway.login(ADA).await;

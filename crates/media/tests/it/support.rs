@@ -47,9 +47,10 @@ pub(crate) fn go_on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Settings for a file, whose extension is the only hint it gets.
+/// Settings for a file, whose extension is the only hint it gets, and whose name without it is the title.
 pub(crate) fn settings_for(path: &Path) -> Settings {
     Settings {
+        title: Some(path.file_stem().unwrap().to_string_lossy().into_owned()),
         file_name: Some(path.file_name().unwrap().to_string_lossy().into_owned()),
         ..Settings::default()
     }

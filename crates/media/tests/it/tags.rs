@@ -143,10 +143,10 @@ fn title_artist_album_date_track_comment_and_language_carry_over() {
 }
 
 #[test]
-fn without_a_title_it_is_the_files_name_and_without_a_name_there_is_no_tag() {
+fn without_a_title_it_is_the_one_that_is_given_and_without_that_there_is_no_tag() {
     let path = testkit::media::sample("wav-44100");
     let named = Settings {
-        file_name: Some("My Holiday.2024.mp4".to_owned()),
+        title: Some("My Holiday.2024".to_owned()),
         ..Settings::default()
     };
     assert_eq!(tag_of(&path, &named), expected(&[("title", "My Holiday.2024")]));

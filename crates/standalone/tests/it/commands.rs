@@ -1,6 +1,8 @@
 //! The commands of the `mp3converter` binary.
 
+use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -69,6 +71,28 @@ fn a_file_is_converted_without_any_service() {
     assert_eq!(report["bytes_read"], source_bytes, "all of it, and nothing twice");
     assert!((2.9..3.1).contains(&report["seconds"].as_f64().unwrap()), "{report}");
     assert!(report["took_seconds"].as_f64().unwrap() > 0.0, "{report}");
+}
+
+#[test]
+fn a_name_with_dots_and_no_extension_is_the_whole_title() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, title) in [
+        (&b"Mr. Smith talks"[..], &b"Mr. Smith talks"[..]),
+        (b"3.5.2024 Meeting.wav", b"3.5.2024 Meeting"),
+        // Latin-1, as old systems wrote names, and UTF-16 in the tag.
+        (b"caf\xe9.wav", b"\xff\xfec\0a\0f\0\xe9\0"),
+    ] {
+        let name = OsStr::from_bytes(name);
+        std::fs::copy(media::sample("wav-44100"), scratch.path().join(name)).unwrap();
+        let mut command = mp3converter(scratch.path());
+        let output = command.arg("convert").arg(name).arg("out.mp3").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let mp3 = std::fs::read(scratch.path().join("out.mp3")).unwrap();
+        let at = mp3.windows(4).position(|window| window == b"TIT2").unwrap();
+        let length = u32::from_be_bytes(mp3[at + 4..][..4].try_into().unwrap());
+        // Behind the frame's head and the byte that names the encoding.
+        assert_eq!(&mp3[at + 11..][..usize::try_from(length).unwrap() - 1], title);
+    }
 }
 
 #[test]

@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use domain::{InvalidOption, OptionName, Options};
 
+use crate::multipart::Charset;
+
+/// The field in which a browser says in which charset it wrote the form (WHATWG HTML, "constructing the entry list").
+const CHARSET_FIELD: &str = "_charset_";
+
 /// The most bytes of an option's value; none needs half of them.
 pub(crate) const MAX_VALUE_BYTES: usize = 64;
 
@@ -20,6 +25,8 @@ pub(super) struct Form {
 pub(super) enum Field {
     File,
     Option(OptionName, Vec<u8>),
+    /// The name of the form's charset, or the beginning of what is none.
+    Charset(Vec<u8>),
     Ignored,
 }
 
@@ -29,17 +36,29 @@ impl Form {
         if let Some(option) = OptionName::parse(&name) {
             return Field::Option(option, Vec::new());
         }
+        if name == CHARSET_FIELD {
+            return Field::Charset(Vec::new());
+        }
         if !self.ignored.contains(&name) {
             self.ignored.push(name);
         }
         Field::Ignored
     }
 
-    /// Ends a field.
-    pub(super) fn end(&mut self, field: Field) {
-        if let Field::Option(name, value) = field {
-            let text = String::from_utf8_lossy(&value).into_owned();
-            self.texts.insert(name, text);
+    /// Ends a field. What it tells of the charset of the parts that follow, if anything.
+    ///
+    /// An option without a value counts as if its field were absent: browsers send inputs that were left empty, too.
+    pub(super) fn end(&mut self, field: Field) -> Option<Charset> {
+        match field {
+            Field::Option(name, value) => {
+                let text = String::from_utf8_lossy(&value).into_owned();
+                if !text.trim().is_empty() {
+                    self.texts.insert(name, text);
+                }
+                None
+            }
+            Field::Charset(label) => Charset::of(str::from_utf8(&label).ok()?),
+            Field::File | Field::Ignored => None,
         }
     }
 
@@ -52,16 +71,18 @@ impl Form {
 impl Field {
     /// Takes bytes of a text field; those of an ignored one are dropped.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), InvalidOption> {
-        let Self::Option(name, value) = self else {
-            return Ok(());
-        };
-        if value.len() + bytes.len() > MAX_VALUE_BYTES {
-            return Err(InvalidOption {
-                name: *name,
-                expected: name.expected(),
-            });
+        match self {
+            Self::Option(name, value) if value.len() + bytes.len() > MAX_VALUE_BYTES => {
+                return Err(InvalidOption {
+                    name: *name,
+                    expected: name.expected(),
+                });
+            }
+            Self::Option(_, value) => value.extend_from_slice(bytes),
+            // No label is as long as that.
+            Self::Charset(label) => label.extend(bytes.iter().take(MAX_VALUE_BYTES - label.len())),
+            Self::File | Self::Ignored => {}
         }
-        value.extend_from_slice(bytes);
         Ok(())
     }
 }

@@ -228,7 +228,9 @@ impl Reception {
                 },
                 Event::PartEnd => {
                     let field = std::mem::replace(&mut self.field, Field::Ignored);
-                    self.form.end(field);
+                    if let Some(charset) = self.form.end(field) {
+                        parser.assume_charset(charset);
+                    }
                 }
                 Event::End => return Ok(()),
             }

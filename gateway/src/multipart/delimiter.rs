@@ -2,11 +2,16 @@
 
 use axum::http::{HeaderMap, header};
 
+use super::charset::Charset;
 use super::parameters;
 
 /// The boundary a body announces: 1 to 70 characters (RFC 2046 section 5.1.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Boundary(String);
+pub(crate) struct Boundary {
+    text: String,
+    /// The charset that is announced beside it.
+    pub(super) charset: Option<Charset>,
+}
 
 impl Boundary {
     /// The boundary of `Content-Type: multipart/form-data; boundary=...`. None for every other type, for several
@@ -26,14 +31,18 @@ impl Boundary {
         if boundaries.next().is_some() {
             return None;
         }
-        Self::new(boundary)
+        let charset = Charset::named_in(&parameters);
+        Self::new(boundary).map(|boundary| Self { charset, ..boundary })
     }
 
     /// The boundary, if the standard allows it.
     pub(crate) fn new(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
         let valid = (1..=70).contains(&text.len()) && text.bytes().all(allowed);
-        (valid && !text.ends_with(' ')).then(|| Self(text.to_owned()))
+        (valid && !text.ends_with(' ')).then(|| Self {
+            text: text.to_owned(),
+            charset: None,
+        })
     }
 }
 
@@ -58,7 +67,7 @@ pub(super) struct Delimiter {
 
 impl Delimiter {
     pub(super) fn new(boundary: &Boundary) -> Self {
-        let needle = format!("\r\n--{}", boundary.0).into_bytes();
+        let needle = format!("\r\n--{}", boundary.text).into_bytes();
         let length = u8::try_from(needle.len()).unwrap_or(u8::MAX);
         let mut shifts = Box::new([length; 256]);
         for (byte, shift) in needle.iter().zip((1..length).rev()) {
@@ -170,7 +179,7 @@ mod tests {
         let of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-            Boundary::of(&headers).map(|boundary| boundary.0)
+            Boundary::of(&headers).map(|boundary| boundary.text)
         };
         let longest = "a".repeat(70);
         assert_eq!(of("Multipart/Form-Data; boundary=x").as_deref(), Some("x"));

@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::charset::{self, Charset};
 use super::{Malformed, parameters};
 
 /// What a part says of itself.
@@ -14,9 +15,9 @@ pub(crate) struct PartHead {
 }
 
 impl PartHead {
-    /// Reads the lines between a delimiter and the empty line.
-    pub(super) fn parse(head: &[u8]) -> Result<Self, Malformed> {
-        let text = String::from_utf8_lossy(head);
+    /// Reads the lines between a delimiter and the empty line, in the charset that the part declares, or else the form.
+    pub(super) fn parse(head: &[u8], of_form: Option<Charset>) -> Result<Self, Malformed> {
+        let text = charset::decode(head, own_charset(head).or(of_form));
         let mut disposition = None;
         for line in text.split("\r\n") {
             let (name, value) = line.split_once(':').ok_or(Malformed("a header without a colon"))?;
@@ -41,7 +42,7 @@ impl PartHead {
         for (parameter, value) in parameters {
             let repeated = match parameter.as_str() {
                 "name" => name.replace(unescape(&value)).is_some(),
-                "filename" => filename.replace(unescape(&value)).is_some(),
+                "filename" => filename.replace(decode_plain(&value)).is_some(),
                 "filename*" => extended.replace(decode_extended(&value)?).is_some(),
                 _ => false,
             };
@@ -56,6 +57,17 @@ impl PartHead {
     }
 }
 
+/// The charset that the part's `Content-Type` names.
+fn own_charset(head: &[u8]) -> Option<Charset> {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let (_, value) = lines.find_map(|line| {
+        let (name, value) = str::from_utf8(line).ok()?.split_once(':')?;
+        name.eq_ignore_ascii_case("content-type").then_some((name, value))
+    })?;
+    let (_, parameters) = parameters::parse(value)?;
+    Charset::named_in(&parameters)
+}
+
 /// Undoes what browsers and curl do to quotes and line breaks in names, and nothing else.
 ///
 /// Source: WHATWG HTML, "multipart/form-data encoding algorithm".
@@ -63,11 +75,17 @@ fn unescape(value: &str) -> String {
     value.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n")
 }
 
-/// `charset'language'percent-encoded`, where the charset is taken to be UTF-8 (RFC 8187 section 3.2).
+/// A name as browsers write it, or as mail does.
+fn decode_plain(value: &str) -> String {
+    charset::decode_words(value).unwrap_or_else(|| unescape(value))
+}
+
+/// `charset'language'percent-encoded` (RFC 8187 section 3.2).
 fn decode_extended(value: &str) -> Option<String> {
-    let (_charset, rest) = value.split_once('\'')?;
+    let (label, rest) = value.split_once('\'')?;
     let (_language, encoded) = rest.split_once('\'')?;
-    Some(percent_decode_str(encoded).decode_utf8_lossy().into_owned())
+    let bytes: Vec<u8> = percent_decode_str(encoded).collect();
+    Some(charset::decode(&bytes, Charset::of(label)).into_owned())
 }
 
 #[cfg(test)]
@@ -75,7 +93,19 @@ mod tests {
     use super::*;
 
     fn read(head: &str) -> Result<(String, Option<String>), Malformed> {
-        PartHead::parse(head.as_bytes()).map(|head| (head.name, head.filename))
+        PartHead::parse(head.as_bytes(), None).map(|head| (head.name, head.filename))
+    }
+
+    /// The file name of a part whose head begins with this disposition and goes on with that.
+    fn filename(parameter: &[u8], behind: &str, of_form: Option<&str>) -> String {
+        let head = [
+            b"Content-Disposition: form-data; name=f; ",
+            parameter,
+            behind.as_bytes(),
+        ]
+        .concat();
+        let head = PartHead::parse(&head, of_form.and_then(Charset::of)).unwrap();
+        head.filename.unwrap()
     }
 
     #[test]
@@ -109,6 +139,38 @@ mod tests {
         ] {
             let head = format!("Content-Disposition: form-data; name=f; {parameter}");
             assert_eq!(read(&head).unwrap().1.unwrap(), filename, "{parameter}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_in_the_charset_that_is_declared_nearest_to_it() {
+        let latin = "\r\nContent-Type: audio/wav; charset=ISO-8859-1";
+        let cyrillic = "\r\ncontent-type: audio/wav; charset=\"windows-1251\"";
+        for (parameter, behind, of_form, expected) in [
+            (&b"filename=\"caf\xe9.wav\""[..], "", None, "café.wav"),
+            (b"filename=\"caf\xc3\xa9.wav\"", "", None, "café.wav"),
+            (b"filename=\"caf\xc3\xa9.wav\"", latin, None, "cafÃ©.wav"),
+            (b"filename=\"\xe9.wav\"", cyrillic, Some("iso-8859-7"), "й.wav"),
+            (b"filename=\"\xe9.wav\"", "", Some("iso-8859-7"), "ι.wav"),
+            (
+                b"filename=\"\xe9.wav\"",
+                "\r\nContent-Type: ;;",
+                Some("iso-8859-7"),
+                "ι.wav",
+            ),
+            // The second byte of this letter is a backslash.
+            (b"filename=\"\x83\x5c\"", "", Some("shift_jis"), "ソ"),
+            (b"filename*=iso-8859-1'en'caf%E9.wav", "", Some("utf-8"), "café.wav"),
+            (b"filename*=UTF-8''caf%C3%A9.wav", latin, None, "café.wav"),
+            (b"filename*=x-unknown''caf%C3%A9.wav", "", None, "café.wav"),
+            (b"filename=\"=?utf-8?B?Y2Fmw6kud2F2?=\"", "", None, "café.wav"),
+        ] {
+            assert_eq!(
+                filename(parameter, behind, of_form),
+                expected,
+                "{}",
+                parameter.escape_ascii()
+            );
         }
     }
 

@@ -11,11 +11,13 @@
 //!
 //! Source: RFC 7578 (the form), RFC 2046 section 5.1 (the delimiters), RFC 8187 (`filename*`).
 
+mod charset;
 mod delimiter;
 mod head;
 mod parameters;
 mod parser;
 
+pub(crate) use charset::Charset;
 pub(crate) use delimiter::Boundary;
 pub(crate) use head::PartHead;
 pub(crate) use parser::{Event, MAX_PART_HEAD_BYTES, MAX_PARTS, Parser};

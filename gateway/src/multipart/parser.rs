@@ -2,6 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::charset::Charset;
 use super::delimiter::{Delimiter, Scan};
 use super::{Boundary, Malformed, PartHead};
 
@@ -34,6 +35,7 @@ pub(crate) struct Parser {
     state: State,
     input_ended: bool,
     parts: u32,
+    charset: Option<Charset>,
 }
 
 enum State {
@@ -58,7 +60,13 @@ impl Parser {
             state: State::Preamble { skipped_bytes: 0 },
             input_ended: false,
             parts: 0,
+            charset: boundary.charset,
         }
+    }
+
+    /// The names of the parts that follow are in this charset, where they do not say otherwise themselves.
+    pub(crate) fn assume_charset(&mut self, charset: Charset) {
+        self.charset = Some(charset);
     }
 
     /// Takes the next piece of the body.
@@ -125,7 +133,7 @@ impl Parser {
         if self.parts > MAX_PARTS {
             return Err(Malformed("too many parts"));
         }
-        let head = PartHead::parse(self.buffer.get(2..end).unwrap_or_default())?;
+        let head = PartHead::parse(self.buffer.get(2..end).unwrap_or_default(), self.charset)?;
         self.buffer.advance(end + 2);
         self.state = State::Content { leading_bytes: 2 };
         Ok(Some(Event::Part(head)))

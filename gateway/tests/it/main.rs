@@ -8,6 +8,7 @@ mod curl;
 mod download;
 mod early;
 mod faults;
+mod forms;
 mod gateway;
 mod idempotency;
 mod janitor;

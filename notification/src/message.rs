@@ -333,7 +333,7 @@ mod tests {
             assert!(mail.formatted().len() < 8192);
             let line = one_line(&name);
             let kept = line.strip_suffix('…').unwrap();
-            assert!(kept.len() > 900 && kept.len() % letter.len() == 0, "{line}");
+            assert!(kept.len() > 900 && kept.len().is_multiple_of(letter.len()), "{line}");
         }
     }
 

@@ -135,7 +135,7 @@ mod tests {
                     let mp3 = mp3_name(&name);
                     let kept = mp3.strip_suffix(".mp3").unwrap();
                     assert!(
-                        mp3.len() <= 255 && kept.len() % letter.len() == 0 && stem.starts_with(kept),
+                        mp3.len() <= 255 && kept.len().is_multiple_of(letter.len()) && stem.starts_with(kept),
                         "{mp3}"
                     );
                     assert!(kept == stem || kept.len() + letter.len() > 251, "{mp3}");

@@ -11,7 +11,7 @@ use crate::boxes::Layout;
 use crate::choice::{audio_tracks, choose_stream, is_audio, language_of, verdict_without_audio};
 use crate::planner::Planner;
 use crate::reader::Reader;
-use crate::tags::Tags;
+use crate::tags::{Cover, Tags, look_for_webp};
 use crate::watch::Watch;
 use crate::{ConvertError, Settings, Source, Verdict, allowed, cut, raw};
 
@@ -60,6 +60,8 @@ pub(crate) struct Input {
     watch: Watch,
     start: Vec<u8>,
     seekable: bool,
+    /// A picture that libav passes over.
+    hidden_cover: Cover,
     /// Whether timestamps tell the sample, and seeking goes where it is told.
     has_exact_places: bool,
     /// Packets that were looked at and not yet used.
@@ -90,6 +92,10 @@ impl Input {
         let layout = match length {
             Some(length) if allowed::is_mov(&start) => Layout::of(&mut reader, length).map_err(why)?,
             _ => Layout::Unclear,
+        };
+        let hidden_cover = match length {
+            Some(_) => look_for_webp(&mut |at, count| reader.look(at, count)).map_err(why)?,
+            None => Cover::default(),
         };
         let mut options = OPTIONS.to_vec();
         options.extend((layout == Layout::Fragmented).then_some(ONE_BY_ONE));
@@ -174,6 +180,7 @@ impl Input {
             watch: watch.clone(),
             start,
             seekable,
+            hidden_cover,
             has_exact_places,
             ahead: VecDeque::new(),
             is_over: false,
@@ -199,14 +206,18 @@ impl Input {
             }
         }
         for stream in self.demuxer.streams() {
-            if let Some(picture) = raw::attached_picture(&stream) {
-                tags.add_picture(picture);
+            if let Some(picture) = raw::attachment(&stream) {
+                tags.add_picture(picture, &raw::stream_description(&stream));
             }
         }
+        tags.add_cover(self.hidden_cover.clone());
         if let Some(title) = title {
             tags.title_or(title);
         }
-        tags.to_bytes()
+        if tags.left_out() > 0 {
+            tracing::debug!(fields = tags.left_out(), "the tag does not hold everything");
+        }
+        tags.into_bytes()
             .map_err(|error| ConvertError::internal("writing the tag", error))
     }
 

@@ -34,6 +34,13 @@ pub(crate) fn code(name: &str) -> Option<[u8; 3]> {
     }
 }
 
+/// Whether the name is one of the codes with a short form, in lower case: not just any two or three letters.
+pub(crate) fn is_listed(name: &str) -> bool {
+    let in_long = |table: &str| table.split(' ').any(|entry| entry.get(entry.len() - 3..) == Some(name));
+    let in_short = |table: &str| table.split(' ').any(|entry| entry.get(..entry.len() - 3) == Some(name));
+    in_long(SHORT) || in_short(SHORT) || in_short(OLD)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +58,12 @@ mod tests {
             assert!(codes.iter().all(|one| *one == codes[0]), "{names:?}");
         }
         assert_eq!(code("gsw"), Some(*b"gsw"), "a language without a short code");
+    }
+
+    #[test]
+    fn a_word_of_three_letters_is_no_listed_language() {
+        assert!(["de", "deu", "ger", "zho"].into_iter().all(is_listed));
+        assert!(!["url", "xx", "gsw", "", "deutsch"].into_iter().any(is_listed));
     }
 
     #[test]

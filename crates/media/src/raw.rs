@@ -104,7 +104,14 @@ pub(crate) fn index_place(stream: &Stream<'_>, number: usize) -> Option<(u64, u3
     Some((u64::try_from(position).ok()?, u32::try_from(size).ok()?))
 }
 
-/// A container's own description of itself: keys and values as they are in the file, of any bytes.
+/// How many entries of a description are read.
+const MOST_ENTRIES: usize = 2_000;
+
+/// Where a longer value of a description is cut off.
+const MOST_VALUE_BYTES: usize = 256 * 1024;
+
+/// A container's own description of itself: keys and values as they are in the file, of any bytes; at most
+/// [`MOST_ENTRIES`] of at most [`MOST_VALUE_BYTES`].
 pub(crate) fn description(demuxer: &Input) -> Vec<(Vec<u8>, Vec<u8>)> {
     // SAFETY: the dictionary belongs to the context, which `demuxer` borrows.
     unsafe { entries((*demuxer.as_ptr()).metadata) }
@@ -116,35 +123,46 @@ pub(crate) fn stream_description(stream: &Stream<'_>) -> Vec<(Vec<u8>, Vec<u8>)>
     unsafe { entries((*stream.as_ptr()).metadata) }
 }
 
-/// Copies a dictionary.
+/// Copies a dictionary, within the bounds above.
 ///
 /// # Safety
 /// It is null, or valid and not changed meanwhile.
 unsafe fn entries(dictionary: *const ff::ffi::AVDictionary) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
     let mut entry = ptr::null_mut();
-    loop {
+    while found.len() < MOST_ENTRIES {
         // SAFETY: an empty key with this flag gives one entry after the other, beginning with the one after null. An
         // entry's strings are valid as long as the dictionary is.
         unsafe {
             entry = ff::ffi::av_dict_get(dictionary, c"".as_ptr(), entry, ff::ffi::AV_DICT_IGNORE_SUFFIX);
             let Some(strings) = entry.as_ref() else {
-                return found;
+                break;
             };
-            let copy = |string| CStr::from_ptr(string).to_bytes().to_vec();
+            let copy = |string| {
+                let bytes = CStr::from_ptr(string).to_bytes();
+                bytes[..bytes.len().min(MOST_VALUE_BYTES)].to_vec()
+            };
             found.push((copy(strings.key), copy(strings.value)));
         }
     }
+    found
 }
 
-/// The picture that is attached to a file as this stream, as the file holds it. None for other streams.
-pub(crate) fn attached_picture<'a>(stream: &'a Stream<'_>) -> Option<&'a [u8]> {
-    // SAFETY: the packet belongs to the stream, which lives as long as its context, which `stream` borrows; its data is
-    // null or as long as it says.
+/// What is attached to a file as this stream, as the file holds it: a picture, or a file of another kind. None for other
+/// streams, and for the pictures of chapters.
+pub(crate) fn attachment<'a>(stream: &'a Stream<'_>) -> Option<&'a [u8]> {
+    // SAFETY: the packet and the parameters belong to the stream, which lives as long as its context, which `stream`
+    // borrows; the data of both is null or as long as they say.
     unsafe {
-        let packet = &(*stream.as_ptr()).attached_pic;
-        let length = usize::try_from(packet.size).ok()?;
-        (!packet.data.is_null()).then(|| std::slice::from_raw_parts(packet.data, length))
+        let stream = &*stream.as_ptr();
+        let (packet, parameters) = (&stream.attached_pic, &*stream.codecpar);
+        let is_of_a_chapter = stream.disposition & ff::ffi::AV_DISPOSITION_TIMED_THUMBNAILS != 0;
+        let (data, length) = match parameters.codec_type {
+            ff::ffi::AVMediaType::AVMEDIA_TYPE_ATTACHMENT => (parameters.extradata, parameters.extradata_size),
+            _ => (packet.data, packet.size),
+        };
+        let length = usize::try_from(length).ok()?;
+        (!data.is_null() && !is_of_a_chapter).then(|| std::slice::from_raw_parts(data, length))
     }
 }
 

@@ -4,123 +4,244 @@
 //! says nothing that is missed here.
 //! Source: "ID3 tag version 2.3.0" (id3.org).
 
-use id3::frame::{Comment, Picture, PictureType};
+mod cover;
+mod fields;
+mod text;
+mod webp;
+
+use std::collections::BTreeMap;
+
+use id3::frame::{Comment, ExtendedText, Lyrics, Private};
 use id3::{Encoding, Frame, Tag, TagLike as _, Version};
 
-/// A longer text is cut off here.
-const TEXT_CHARACTERS: usize = 500;
+pub(crate) use cover::Cover;
+use fields::Entry;
+pub(crate) use webp::look_for_webp;
 
-/// A longer comment is cut off here.
-const COMMENT_CHARACTERS: usize = 4_000;
+/// A longer line is cut off here.
+const LINE_CHARACTERS: usize = 500;
 
-/// A larger picture is left out.
-const COVER_BYTES: usize = 4 * 1024 * 1024;
+/// Longer remarks, lyrics and free fields are cut off here.
+const LINES_CHARACTERS: usize = 50_000;
+
+/// When so much text stands in the tag, what follows is left out: free fields, in the order of the source.
+const TEXT_BYTES: usize = 1024 * 1024;
+
+/// A longer name of a free field is cut off here.
+const NAME_CHARACTERS: usize = 100;
+
+/// How many free fields there may be.
+const MOST_FREE_FIELDS: usize = 500;
+
+/// Before a private field's owner, as libav names its entry.
+const PRIVATE: &str = "id3v2_priv.";
+
+/// That a language is not known.
+///
+/// Source: ID3v2.4 section 4 ("xxx"; version 2.3 has no code for it), spelt as most programs write it.
+const NO_LANGUAGE: [u8; 3] = *b"XXX";
+
+/// Frames that stand in the tag as free fields of this name too: programs that read tags with libav, which are many, look
+/// for them under it, and libav itself writes them so.
+const READ_BY_NAME: [(&str, &str); 2] = [("TBPM", "bpm"), ("TSRC", "isrc")];
 
 /// Keys and values of a container or a stream, as they are in the file.
 pub(crate) type Description = [(Vec<u8>, Vec<u8>)];
 
 /// What a source says of itself, in text that can be shown.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct Tags {
-    title: Option<String>,
-    artist: Option<String>,
-    album: Option<String>,
-    /// Year, and month with day where they are known: four digits each.
-    date: Option<(String, Option<String>)>,
-    /// A number, or a number of how many.
-    track: Option<String>,
+    /// The text of each frame that has a line of it.
+    lines: BTreeMap<&'static str, String>,
     comment: Option<String>,
-    /// ISO 639-2.
-    language: Option<String>,
-    cover: Option<Cover>,
-}
-
-#[derive(Debug, PartialEq)]
-struct Cover {
-    mime_type: &'static str,
-    bytes: Vec<u8>,
+    /// What is sung, and its language by ISO 639-2.
+    lyrics: Option<(String, [u8; 3])>,
+    /// What ID3 has no frame for, by its name.
+    free: BTreeMap<String, String>,
+    /// What programs keep for themselves, by its owner.
+    private: BTreeMap<String, Vec<u8>>,
+    cover: Cover,
+    /// How much text there is.
+    text_bytes: usize,
+    /// How many fields and pictures were left out for their size, or because there are too many.
+    left_out: u32,
 }
 
 impl Tags {
     /// Takes over what is not known yet.
     pub(crate) fn add(&mut self, description: &Description) {
-        let get = |key: &str| {
-            let found = description
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(key.as_bytes()));
-            found.map(|(_, value)| text(value))
+        let mut entries: Vec<Entry> = description.iter().filter_map(entry).collect();
+        for field in fields::LINES {
+            if let Some(entry) = take(&mut entries, field.names) {
+                self.set_line(field.frame, &entry.text);
+            }
+        }
+        if let Some(entry) = take(&mut entries, fields::LANGUAGE) {
+            self.set_line("TLAN", &entry.text);
+        }
+        self.add_number("TRCK", &mut entries, fields::TRACK, fields::TRACKS);
+        self.add_number("TPOS", &mut entries, fields::DISC, fields::DISCS);
+        self.add_date(&mut entries);
+        if let Some(entry) = take(&mut entries, fields::COMMENT) {
+            let comment = text::lines(&entry.text, LINES_CHARACTERS);
+            self.text_bytes += comment.as_ref().map_or(0, String::len);
+            fill(&mut self.comment, comment);
+        }
+        if let Some(entry) = take(&mut entries, fields::LYRICS) {
+            let lyrics = text::lines(&entry.text, LINES_CHARACTERS);
+            self.text_bytes += lyrics.as_ref().map_or(0, String::len);
+            fill(
+                &mut self.lyrics,
+                lyrics.map(|text| (text, entry.language.unwrap_or(NO_LANGUAGE))),
+            );
+        }
+        for entry in entries {
+            self.add_other(&entry);
+        }
+    }
+
+    /// A number, or a number of how many.
+    fn add_number(&mut self, frame: &'static str, entries: &mut Vec<Entry>, names: &[&str], totals: &[&str]) {
+        let Some(entry) = take(entries, names) else {
+            return;
         };
-        let short = |key: &str| get(key).and_then(|text| shown(&text, TEXT_CHARACTERS));
-        fill(&mut self.title, short("title"));
-        fill(&mut self.artist, short("artist"));
-        fill(&mut self.album, short("album"));
-        fill(&mut self.date, short("date").as_deref().and_then(date));
-        fill(&mut self.track, short("track").filter(|text| is_track(text)));
-        fill(
-            &mut self.comment,
-            get("comment").and_then(|text| shown(&text, COMMENT_CHARACTERS)),
-        );
+        let (number, total) = entry.text.split_once('/').unwrap_or((&entry.text, ""));
+        let (number, total) = (number.trim(), total.trim());
+        if !is_number(number) || !(total.is_empty() || is_number(total)) {
+            return self.add_other(&entry);
+        }
+        let other_total = take(entries, totals).filter(|_| total.is_empty());
+        let total = other_total.as_ref().map_or(total, |entry| entry.text.trim());
+        if is_number(total) && total.bytes().any(|digit| digit != b'0') {
+            self.set_line(frame, &format!("{number}/{total}"));
+        } else {
+            self.set_line(frame, number);
+        }
+    }
+
+    /// The first date that is one.
+    fn add_date(&mut self, entries: &mut Vec<Entry>) {
+        for name in fields::DATE {
+            let is_date = |entry: &Entry| entry.name == *name && date(&entry.text).is_some();
+            let Some(at) = entries.iter().position(is_date) else {
+                continue;
+            };
+            if let Some((year, day)) = date(&entries.remove(at).text)
+                && !self.lines.contains_key("TYER")
+            {
+                self.set_line("TYER", &year);
+                if let Some(day) = day {
+                    self.set_line("TDAT", &day);
+                }
+            }
+            return;
+        }
+    }
+
+    /// What has no place of its own: what came from another frame of ID3, and free fields.
+    fn add_other(&mut self, entry: &Entry) {
+        if let Some(frame) = entry.frame() {
+            return self.set_line(frame, &entry.text);
+        }
+        if self.free.len() + self.private.len() >= MOST_FREE_FIELDS || self.text_bytes > TEXT_BYTES {
+            self.left_out += 1;
+            return;
+        }
+        let owner = entry.key.strip_prefix(PRIVATE);
+        let value = match owner {
+            Some(_) => Some(entry.text.clone()),
+            None => text::lines(&entry.text, LINES_CHARACTERS),
+        };
+        let Some(value) = value else {
+            return;
+        };
+        self.text_bytes += entry.key.len() + value.len();
+        if self.text_bytes > TEXT_BYTES {
+            self.left_out += 1;
+        } else if let Some(owner) = owner {
+            self.private.insert(owner.to_owned(), unescaped(&value));
+        } else {
+            self.free.entry(entry.key.clone()).or_insert(value);
+        }
+    }
+
+    fn set_line(&mut self, frame: &'static str, text: &str) {
+        if let Some(text) = text::line(text, LINE_CHARACTERS) {
+            self.lines.entry(frame).or_insert(text);
+        }
     }
 
     /// The language of the audio, by its code.
     pub(crate) fn set_language(&mut self, code: [u8; 3]) {
-        self.language = str::from_utf8(&code).ok().map(str::to_owned);
+        self.lines.insert("TLAN", code.map(char::from).iter().collect());
     }
 
-    /// The first picture that is one, and not too large, becomes the cover.
-    pub(crate) fn add_picture(&mut self, bytes: &[u8]) {
-        let mime_type = match bytes {
-            [0xff, 0xd8, 0xff, ..] => "image/jpeg",
-            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => "image/png",
-            _ => return,
-        };
-        if self.cover.is_none() && bytes.len() <= COVER_BYTES {
-            self.cover = Some(Cover {
-                mime_type,
-                bytes: bytes.to_vec(),
-            });
+    /// A picture of the source, and what that says of it.
+    pub(crate) fn add_picture(&mut self, bytes: &[u8], description: &Description) {
+        if !self.cover.offer(bytes, description) {
+            self.left_out += 1;
         }
+    }
+
+    /// A picture that was found elsewhere, if it is better than those that were added.
+    pub(crate) fn add_cover(&mut self, cover: Cover) {
+        self.cover.or_better(cover);
     }
 
     /// This is the title where there is none.
     pub(crate) fn title_or(&mut self, title: &str) {
-        fill(&mut self.title, shown(title, TEXT_CHARACTERS));
+        self.set_line("TIT2", title);
+    }
+
+    /// How many fields and pictures are not in the tag since they are too large or too many.
+    pub(crate) fn left_out(&self) -> u32 {
+        self.left_out
     }
 
     /// The whole tag. Nothing where there is nothing to tell.
     ///
     /// # Errors
     /// None that are known: the text is text, and the lengths are bounded.
-    pub(crate) fn to_bytes(&self) -> id3::Result<Vec<u8>> {
+    pub(crate) fn into_bytes(self) -> id3::Result<Vec<u8>> {
         let mut tag = Tag::with_version(Version::Id3v23);
-        let mut add = |id: &str, text: Option<&String>| {
-            if let Some(text) = text {
-                tag.add_frame(Frame::text(id, text.as_str()).set_encoding(Some(encoding(text))));
-            }
-        };
-        add("TIT2", self.title.as_ref());
-        add("TPE1", self.artist.as_ref());
-        add("TALB", self.album.as_ref());
-        add("TYER", self.date.as_ref().map(|(year, _)| year));
-        add("TDAT", self.date.as_ref().and_then(|(_, day)| day.as_ref()));
-        add("TRCK", self.track.as_ref());
-        add("TLAN", self.language.as_ref());
-        if let Some(text) = &self.comment {
-            let comment = Comment {
-                // Not the audio's: nobody knows in which language it is described, and ID3v2.4 (4.10) has this code for that.
-                lang: "XXX".to_owned(),
-                description: String::new(),
-                text: text.clone(),
-            };
-            tag.add_frame(Frame::from(comment).set_encoding(Some(encoding(text))));
+        for (frame, text) in &self.lines {
+            tag.add_frame(Frame::text(*frame, text.as_str()).set_encoding(Some(encoding(text))));
         }
-        if let Some(cover) = &self.cover {
-            let picture = Picture {
-                mime_type: cover.mime_type.to_owned(),
-                picture_type: PictureType::CoverFront,
+        if let Some(text) = self.comment {
+            let encoding = encoding(&text);
+            let comment = Comment {
+                // Not the audio's: nobody knows in which language it is described.
+                lang: NO_LANGUAGE.map(char::from).iter().collect(),
                 description: String::new(),
-                data: cover.bytes.clone(),
+                text,
             };
+            tag.add_frame(Frame::from(comment).set_encoding(Some(encoding)));
+        }
+        if let Some((text, language)) = self.lyrics {
+            let encoding = encoding(&text);
+            let lyrics = Lyrics {
+                lang: language.map(char::from).iter().collect(),
+                description: String::new(),
+                text,
+            };
+            tag.add_frame(Frame::from(lyrics).set_encoding(Some(encoding)));
+        }
+        let known_by_name = READ_BY_NAME.into_iter().filter_map(|(frame, name)| {
+            let text = self.lines.get(frame)?;
+            Some((name.to_owned(), text.clone()))
+        });
+        for (description, value) in known_by_name.chain(self.free) {
+            let encoding = encoding(&format!("{description}{value}"));
+            let field = ExtendedText { description, value };
+            tag.add_frame(Frame::from(field).set_encoding(Some(encoding)));
+        }
+        for (owner_identifier, private_data) in self.private {
+            tag.add_frame(Frame::from(Private {
+                owner_identifier,
+                private_data,
+            }));
+        }
+        if let Some(picture) = self.cover.into_picture() {
             tag.add_frame(Frame::from(picture).set_encoding(Some(Encoding::Latin1)));
         }
         let mut bytes = Vec::new();
@@ -129,6 +250,29 @@ impl Tags {
         }
         Ok(bytes)
     }
+}
+
+/// A key and value as text, where it tells something of the sound.
+fn entry((key, value): &(Vec<u8>, Vec<u8>)) -> Option<Entry> {
+    let key = text::line(&text::text(key), NAME_CHARACTERS)?;
+    let entry = Entry::new(key, text::text(value));
+    let says_something = |letter: char| !letter.is_whitespace() && !letter.is_control();
+    (!entry.is_of_the_file() && entry.text.chars().any(says_something)).then_some(entry)
+}
+
+/// Takes the entry out that goes by the first of these names that is there, better without a language than with one, and
+/// those that say the same under another.
+fn take(entries: &mut Vec<Entry>, names: &[&str]) -> Option<Entry> {
+    let at = names.iter().find_map(|name| {
+        let named = |entry: &Entry| entry.name == *name;
+        let plain = entries
+            .iter()
+            .position(|entry| named(entry) && entry.language.is_none());
+        plain.or_else(|| entries.iter().position(named))
+    })?;
+    let taken = entries.remove(at);
+    entries.retain(|entry| entry.text != taken.text || !names.contains(&&*entry.name));
+    Some(taken)
 }
 
 fn fill<T>(place: &mut Option<T>, found: Option<T>) {
@@ -146,28 +290,21 @@ fn encoding(text: &str) -> Encoding {
     }
 }
 
-/// UTF-8, or else Latin-1, as old containers have it.
-fn text(bytes: &[u8]) -> String {
-    match str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().copied().map(char::from).collect(),
+/// The bytes of a private field, of which libav writes those that are no plain text as `\x` with two hexadecimal digits.
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut pieces = text.split("\\x");
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let number = piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.extend(number);
+        bytes.extend_from_slice(&piece.as_bytes()[if number.is_some() { 2 } else { 0 }..]);
     }
-}
-
-/// One line of at most so many characters; None where nothing is left.
-fn shown(text: &str, most_characters: usize) -> Option<String> {
-    let visible = |letter: char| if letter.is_whitespace() { ' ' } else { letter };
-    let letters = text.chars().map(visible).filter(|letter| !letter.is_control());
-    let line: String = letters
-        .skip_while(|letter| *letter == ' ')
-        .take(most_characters)
-        .collect();
-    let line = line.trim_end();
-    (!line.is_empty()).then(|| line.to_owned())
+    bytes
 }
 
 /// Year, and month with day turned round as ID3v2.3 wants it, of a date that begins as in ISO 8601.
 fn date(text: &str) -> Option<(String, Option<String>)> {
+    let text = text.trim();
     let digits = |range| {
         text.get(range)
             .filter(|part: &&str| part.bytes().all(|byte| byte.is_ascii_digit()))
@@ -178,102 +315,9 @@ fn date(text: &str) -> Option<(String, Option<String>)> {
     Some((year.to_owned(), day.map(|(month, day)| format!("{day}{month}"))))
 }
 
-fn is_track(text: &str) -> bool {
-    let (number, total) = text.split_once('/').unwrap_or((text, "0"));
-    [number, total]
-        .iter()
-        .all(|part| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()))
+fn is_number(text: &str) -> bool {
+    (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tags(entries: &[(&str, &[u8])]) -> Tags {
-        let description: Vec<_> = entries
-            .iter()
-            .map(|(key, value)| (key.as_bytes().to_vec(), value.to_vec()))
-            .collect();
-        let mut tags = Tags::default();
-        tags.add(&description);
-        tags
-    }
-
-    fn read_back(tags: &Tags) -> Tag {
-        Tag::read_from2(std::io::Cursor::new(tags.to_bytes().unwrap())).unwrap()
-    }
-
-    #[test]
-    fn text_of_any_kind_is_read_back() {
-        let title = "Ströme 流れ 🎵 \u{10ffff}";
-        let tag = read_back(&tags(&[
-            ("TITLE", title.as_bytes()),
-            ("artist", b"Plain"),
-            ("album", b"Latin \xe9\xe8"),
-            ("date", b"2024-05-01T10:00:00Z"),
-            ("track", b"3/12"),
-            ("comment", "über".as_bytes()),
-        ]));
-        assert_eq!(tag.title(), Some(title));
-        assert_eq!(tag.artist(), Some("Plain"));
-        assert_eq!(tag.album(), Some("Latin éè"));
-        assert_eq!(
-            (tag.track(), tag.total_tracks(), tag.year()),
-            (Some(3), Some(12), Some(2024))
-        );
-        assert_eq!(tag.get("TDAT").and_then(|frame| frame.content().text()), Some("0105"));
-        assert_eq!(tag.comments().next().unwrap().text, "über");
-    }
-
-    #[test]
-    fn hostile_text_is_cleaned_and_bounded() {
-        let long = "é".repeat(1_000_000);
-        let tags = tags(&[
-            ("title", long.as_bytes()),
-            ("artist", b"\0\x01\x1b[31mred\x07\n"),
-            ("album", b"\xff\xfe\x00\x80"),
-            ("comment", long.as_bytes()),
-            ("date", b"soon"),
-            ("track", b"1; drop table"),
-        ]);
-        assert_eq!(tags.title.as_ref().unwrap().chars().count(), TEXT_CHARACTERS);
-        assert_eq!(tags.artist.as_deref(), Some("[31mred"));
-        assert_eq!(tags.album.as_deref(), Some("ÿþ"));
-        assert_eq!((&tags.date, &tags.track), (&None, &None));
-        assert!(tags.to_bytes().unwrap().len() < 20_000);
-        read_back(&tags);
-    }
-
-    #[test]
-    fn only_jpeg_and_png_of_a_sane_size_become_the_cover() {
-        let jpeg = [&[0xff, 0xd8, 0xff, 0xe0][..], &[0xff, 0xfb, 0x90, 0x64].repeat(100)].concat();
-        let mut tags = Tags::default();
-        tags.add_picture(b"<svg onload=alert(1)>");
-        tags.add_picture(&[&jpeg[..], &vec![0; COVER_BYTES]].concat());
-        tags.add_picture(&jpeg);
-        tags.add_picture(b"\x89PNG\r\n\x1a\nlater");
-        let tag = read_back(&tags);
-        let pictures: Vec<&Picture> = tag.pictures().collect();
-        assert_eq!(pictures.len(), 1);
-        assert_eq!(
-            (pictures[0].mime_type.as_str(), &pictures[0].data),
-            ("image/jpeg", &jpeg)
-        );
-    }
-
-    #[test]
-    fn the_title_that_is_given_counts_where_there_is_no_other() {
-        let mut untitled = Tags::default();
-        untitled.title_or(" Mr. Smith talks ");
-        assert_eq!(untitled.title.as_deref(), Some("Mr. Smith talks"));
-        let mut titled = tags(&[("title", b"Its own")]);
-        titled.title_or("holiday");
-        assert_eq!(titled.title.as_deref(), Some("Its own"));
-    }
-
-    #[test]
-    fn nothing_to_tell_is_no_tag() {
-        assert!(Tags::default().to_bytes().unwrap().is_empty());
-        assert!(tags(&[("title", b" \0 ")]).to_bytes().unwrap().is_empty());
-    }
-}
+mod tests;

@@ -13,25 +13,16 @@ use crate::support::{convert_file, decode, settings_for};
 /// The tag as the `ffprobe` command reads it, without what it adds itself.
 fn tag_by_ffprobe(mp3: &Path) -> BTreeMap<String, String> {
     let output = Command::new("ffprobe")
-        .args([
-            "-v",
-            "error",
-            "-show_entries",
-            "format_tags",
-            "-of",
-            "default=noprint_wrappers=1",
-        ])
+        .args(["-v", "error", "-show_entries", "format_tags", "-of", "json"])
         .arg(mp3)
         .output()
         .unwrap();
     assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    let entries = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("TAG:")?.split_once('='));
-    entries
-        .filter(|(key, _)| *key != "encoder")
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tags = found["format"]["tags"].as_object().cloned().unwrap_or_default();
+    tags.into_iter()
+        .filter(|(key, _)| key != "encoder")
+        .map(|(key, value)| (key, value.as_str().unwrap().to_owned()))
         .collect()
 }
 
@@ -142,6 +133,104 @@ fn title_artist_album_date_track_comment_and_language_carry_over() {
     );
 }
 
+/// What a music shop writes into a file.
+const OF_A_SHOP: [(&str, &str); 18] = [
+    ("title", "Song"),
+    ("artist", "First"),
+    ("album", "Album"),
+    ("album_artist", "Various"),
+    ("composer", "Composer"),
+    ("genre", "Jazz"),
+    ("disc", "1/2"),
+    ("track", "3/12"),
+    ("date", "2012-10-09"),
+    ("copyright", "2012 Label"),
+    ("lyrics", "line one\nline two"),
+    ("comment", "line one\nline two\n\nline four"),
+    ("REPLAYGAIN_TRACK_GAIN", "-7.03 dB"),
+    ("publisher", "Label"),
+    ("isrc", "QMTH31200012"),
+    ("bpm", "120"),
+    ("compilation", "1"),
+    ("Of My Own", "Größe, 100 %"),
+];
+
+/// A folder with a file of that kind that a shop has tagged.
+fn tagged_by_a_shop(extension: &str, codec: &str) -> tempfile::TempDir {
+    let entries = OF_A_SHOP.map(|(key, value)| format!("{key}={value}"));
+    let arguments: Vec<_> = entries.iter().flat_map(|entry| ["-metadata", entry]).collect();
+    tagged(extension, codec, &arguments)
+}
+
+/// The tag with the names in lower case, and lyrics without their language.
+fn without_spelling(tag: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let name = |key: String| match key.to_lowercase() {
+        name if name.starts_with("lyrics") => "lyrics".to_owned(),
+        name => name,
+    };
+    tag.into_iter().map(|(key, value)| (name(key), value)).collect()
+}
+
+#[test]
+fn every_tag_of_a_shop_carries_over_whether_the_sound_is_encoded_or_copied() {
+    for (extension, codec) in [("flac", "flac"), ("mp3", "libmp3lame")] {
+        let folder = tagged_by_a_shop(extension, codec);
+        let path = folder.path().join("song").with_extension(extension);
+        let copied = convert_file(&path, &settings_for(&path)).unwrap();
+        let last_frames = &copied.bytes[copied.bytes.len() - 2_000..];
+        assert_eq!(fs::read(&path).unwrap().ends_with(last_frames), extension == "mp3");
+        let tag = tag_of(&path, &settings_for(&path));
+        assert_eq!(tag["lyrics-XXX"], "line one\nline two");
+        let tag = without_spelling(tag);
+        for (key, value) in OF_A_SHOP {
+            assert_eq!(
+                tag.get(&key.to_lowercase()).map(|text| &**text),
+                Some(value),
+                "{key} of {extension}"
+            );
+        }
+    }
+}
+
+#[test]
+fn whatever_the_ffmpeg_command_carries_over_is_there() {
+    for (extension, codec) in [
+        ("mp4", "aac"),
+        ("m4a", "aac"),
+        ("mov", "aac"),
+        ("mkv", "libopus"),
+        ("webm", "libopus"),
+        ("mp3", "libmp3lame"),
+        ("flac", "flac"),
+        ("wma", "wmav2"),
+        ("wav", "pcm_s16le"),
+        ("avi", "libmp3lame"),
+        ("aiff", "pcm_s16be"),
+        ("wv", "wavpack"),
+        ("tta", "tta"),
+        ("nut", "libmp3lame"),
+        ("flv", "aac"),
+        ("caf", "pcm_s16le"),
+        ("au", "pcm_s16be"),
+    ] {
+        let folder = tagged_by_a_shop(extension, codec);
+        let path = folder.path().join("song").with_extension(extension);
+        let theirs = folder.path().join("theirs.mp3");
+        ffmpeg(
+            &format!("-i {} -vn -c:a libmp3lame -id3v2_version 3", path.display()),
+            &theirs,
+        );
+        let ours = without_spelling(tag_of(&path, &Settings::default()));
+        for (key, value) in without_spelling(tag_by_ffprobe(&theirs)) {
+            let is_of_the_file = ["major_brand", "minor_version", "compatible_brands", "duration"].contains(&&*key);
+            assert!(
+                is_of_the_file || ours.get(&key) == Some(&value),
+                "{key}={value} of {extension}: {ours:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn without_a_title_it_is_the_one_that_is_given_and_without_that_there_is_no_tag() {
     let path = testkit::media::sample("wav-44100");
@@ -167,6 +256,23 @@ fn hostile_tags_become_short_text_and_harm_nothing() {
     let tag = tag_of(&path, &settings_for(&path));
     assert_eq!(tag["title"], "ä".repeat(500));
     assert_eq!(tag["artist"], "a bc");
+    let free = "x".repeat(200_000);
+    let fields: String = (0..40).map(|number| format!("field{number}={free}\n")).collect();
+    let metadata = folder.path().join("metadata.txt");
+    fs::write(&metadata, format!(";FFMETADATA1\n{fields}")).unwrap();
+    ffmpeg(
+        &format!(
+            "-f lavfi -i sine=440:duration=1 -i {} -map_metadata 1 -c:a libopus",
+            metadata.display()
+        ),
+        &folder.path().join("song.mkv"),
+    );
+    let mp3 = convert_file(&folder.path().join("song.mkv"), &Settings::default()).unwrap();
+    assert!(
+        (1_000_000..1_200_000).contains(&mp3.converted.head_at),
+        "{}",
+        mp3.converted.head_at
+    );
     // A megabyte, bytes that are no UTF-8, and zeros: put into the file by hand.
     let folder = tagged(
         "wav",

@@ -11,10 +11,12 @@ use crate::copy::{self, Found};
 use crate::cut::Cut;
 use crate::encoder::Mp3Format;
 use crate::input::Input;
-use crate::mixer::{Mixer, Shape};
+use crate::mixer::{Block, Mixer, Shape};
 use crate::mp3::Mp3;
+use crate::settings::Gaps;
+use crate::silence::Silence;
 use crate::watch::{Progress, Watch};
-use crate::{ConvertError, Settings, Source, Verdict};
+use crate::{ConvertError, Note, Settings, Source, Verdict};
 
 /// A finished MP3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,23 @@ pub struct Converted {
     pub source_bytes: Option<u64>,
     /// How many damaged pieces of the source were left out.
     pub errors: u64,
+    /// What was done beyond the plain case.
+    pub notes: Vec<Note>,
+}
+
+impl Converted {
+    /// With what only the source's side knows.
+    pub(crate) fn completed(mut self, input: Input, watch: &Watch) -> Self {
+        let progress = watch.progress();
+        self.bytes_read = progress.bytes_read;
+        self.source_bytes = progress.source_bytes;
+        self.errors = input.errors;
+        self.notes.extend(input.notes);
+        if self.errors > 0 {
+            self.notes.push(Note::LeftOut { pieces: self.errors });
+        }
+        self
+    }
 }
 
 /// Converts the audio of `source` to MP3, written to `sink` in order. The same source and settings give the same bytes;
@@ -83,34 +102,34 @@ pub fn convert(
             continue;
         };
         if let Some(sink) = sink.take() {
+            let late = input.begin_at(input.moment(frame.pts()), settings);
             let tag = input.tag(settings.title.as_deref())?;
             let format = Mp3Format::choose(settings, usable.is_mono(), usable.rate_hz);
             let mut begun = Encoding::begin(format, &tag, settings, &watch, sink)?;
-            if let Some(position) = input.skip_to(settings.start.unwrap_or_default(), &mut frame)? {
+            begun.wait_until(late, true)?;
+            if let Some(position) = input.skip_to(settings.start.unwrap_or_default(), late, &mut frame)? {
                 begun.cut.jump(position);
                 shape = Shape::of(&frame, settings.limits.channels)?;
             }
             encoding = Some(begun);
         }
         if let (Some(encoding), Some(shape)) = (&mut encoding, shape) {
+            if let Some(until) = input.gap_before(input.moment(frame.pts()), encoding.cut.position()) {
+                encoding.wait_until(until, false)?;
+            }
             encoding.push(&mut frame, shape)?;
         }
     }
-    let decoded = encoding
-        .as_ref()
-        .map_or(Duration::ZERO, |encoding| encoding.cut.position());
+    let decoded = encoding.as_ref().map_or(Duration::ZERO, |encoding| {
+        encoding.cut.position().saturating_sub(encoding.absent)
+    });
     if let Some(error) = input.verdict_on(decoded) {
         return Err(error);
     }
     let Some(encoding) = encoding else {
         return Err(Verdict::Damaged.into());
     };
-    let mut converted = encoding.finish()?;
-    let progress = watch.progress();
-    converted.bytes_read = progress.bytes_read;
-    converted.source_bytes = progress.source_bytes;
-    converted.errors = input.errors;
-    Ok(converted)
+    Ok(encoding.finish()?.completed(input, &watch))
 }
 
 /// The chosen audio on its way from decoded frames to the sink.
@@ -118,6 +137,9 @@ struct Encoding<'a> {
     mixer: Mixer,
     cut: Cut,
     mp3: Mp3<'a>,
+    silence: Silence,
+    /// For how long the source had no sound so far, whatever part of it the MP3 is of.
+    absent: Duration,
 }
 
 impl<'a> Encoding<'a> {
@@ -132,11 +154,33 @@ impl<'a> Encoding<'a> {
             mixer: Mixer::new(format.mono, format.sample_rate_hz),
             cut: Cut::new(settings, format.sample_rate_hz),
             mp3: Mp3::begin(format, tag, settings, watch, sink)?,
+            silence: Silence::new(settings),
+            absent: Duration::ZERO,
         })
     }
 
+    /// The source has no sound up to that position.
+    fn wait_until(&mut self, position: Duration, is_first: bool) -> Result<(), ConvertError> {
+        const SILENCE: [f32; 4096] = [0.0; 4096];
+        let Self { mixer, cut, mp3, .. } = self;
+        mixer.finish(&mut |block| mp3.push(cut.pass(block)))?;
+        let before = cut.position();
+        let samples = cut.go_to(position);
+        self.absent += cut.position() - before;
+        self.silence.add(samples, is_first);
+        let mut left = if self.silence.gaps == Gaps::Drop { 0 } else { samples };
+        while left > 0 {
+            let count = SILENCE.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let silence = &SILENCE[..count];
+            let right = (!mp3.is_mono()).then_some(silence);
+            mp3.push(Block { left: silence, right })?;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
     fn push(&mut self, frame: &mut frame::Audio, shape: Shape) -> Result<(), ConvertError> {
-        let Self { mixer, cut, mp3 } = self;
+        let Self { mixer, cut, mp3, .. } = self;
         mixer.push(frame, shape, &mut |block| mp3.push(cut.pass(block)))
     }
 
@@ -145,11 +189,15 @@ impl<'a> Encoding<'a> {
             mut mixer,
             mut cut,
             mut mp3,
+            silence,
+            ..
         } = self;
         mixer.finish(&mut |block| mp3.push(cut.pass(block)))?;
         if mp3.position().is_zero() {
             return Err(Verdict::NothingThere { start: cut.start() }.into());
         }
-        mp3.finish()
+        let mut converted = mp3.finish()?;
+        converted.notes.extend(silence.notes(converted.sample_rate_hz));
+        Ok(converted)
     }
 }

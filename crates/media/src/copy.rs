@@ -5,14 +5,18 @@
 //! the decoder to cut off, by the head frame.
 
 use std::io::Write;
+use std::time::Duration;
 
 use ffmpeg_next::Packet;
 use ffmpeg_next::packet::side_data;
 
+use crate::clock::Moment;
 use crate::frame::{Frame, Header};
 use crate::head::{DECODER_DELAY_SAMPLES, Head, MOST_DELAY_SAMPLES, Trim, read_head};
 use crate::input::{ALMOST_NOTHING, Input};
 use crate::output::{Output, duration_of};
+use crate::settings::Gaps;
+use crate::silence::Silence;
 use crate::splitter::Splitter;
 use crate::watch::Watch;
 use crate::{ConvertError, Converted, Settings, Verdict, cut, raw};
@@ -29,6 +33,8 @@ const MOST_DISCARD_SAMPLES: u64 = MOST_DELAY_SAMPLES - DECODER_DELAY_SAMPLES;
 /// An MP3 in the source, which can be copied.
 pub(crate) struct Found {
     first: Header,
+    /// When the first packet's sound begins, what is dropped included.
+    begins: Option<Moment>,
     /// What the container has the decoder drop at the start, in samples; or else what the MP3's own head tells.
     skip: u64,
     /// What the MP3's own head has the decoder drop at the end, in samples.
@@ -54,8 +60,12 @@ impl Found {
                 match (Header::at_start(frame), read_head(frame)) {
                     (_, Some(trim)) if found.is_none() => own = trim,
                     (Some(first), _) if found.is_none() => {
-                        let (skip, discard) = (0, 0);
-                        found = Some(Self { first, skip, discard });
+                        found = Some(Self {
+                            first,
+                            begins: None,
+                            skip: 0,
+                            discard: 0,
+                        });
                     }
                     _ => {}
                 }
@@ -65,12 +75,14 @@ impl Found {
             tracing::debug!("the MP3 in the source cannot be copied");
             return Ok(None);
         }
+        let timestamp = packets.front().and_then(Packet::pts);
         if let Some(found) = &mut found {
             found.skip = skipped(packets, found.first.samples());
             if let (0, Some(trim)) = (found.skip, own) {
                 found.skip = trim.delay + DECODER_DELAY_SAMPLES;
                 found.discard = trim.padding.saturating_sub(DECODER_DELAY_SAMPLES);
             }
+            found.begins = input.moment(timestamp);
         }
         Ok(found)
     }
@@ -113,7 +125,9 @@ pub(crate) fn copy(
     sink: &mut dyn Write,
 ) -> Result<Converted, ConvertError> {
     let mut splitter = Splitter::default();
-    let mut copying = Copying::begin(&found, &input.tag(settings.title.as_deref())?, settings, sink)?;
+    let skipped = duration_of(found.skip, found.first.sample_rate_hz());
+    let late = input.begin_at(found.begins.map(|begins| begins.after(skipped)), settings);
+    let mut copying = Copying::begin(&found, late, &input.tag(settings.title.as_deref())?, settings, sink)?;
     let mut discard = 0;
     while !copying.is_over() {
         let Some(packet) = input.next_packet()? else {
@@ -121,10 +135,14 @@ pub(crate) fn copy(
             discard = discard.max(found.discard);
             break;
         };
+        if let Some(until) = input.gap_before(input.moment(packet.pts()), copying.clock_position()) {
+            copying.wait_until(until)?;
+        }
         discard = trims(&packet).map_or(0, |(_, end)| end);
         splitter.push(packet.data().unwrap_or_default());
         while let Some(frame) = splitter.next_frame() {
             if copying.index > 0 || read_head(frame).is_none() {
+                copying.push_first()?;
                 copying.push(frame)?;
             }
         }
@@ -142,26 +160,30 @@ pub(crate) fn copy(
     if let Some(error) = input.verdict_on(duration_of(copying.end(), copying.rate_hz)) {
         return Err(error);
     }
-    let mut converted = copying.finish(discard, settings)?;
-    let progress = watch.progress();
-    converted.bytes_read = progress.bytes_read;
-    converted.source_bytes = progress.source_bytes;
-    converted.errors = input.errors;
-    Ok(converted)
+    Ok(copying.finish(discard, settings)?.completed(input, watch))
 }
 
-/// The copy being made. Positions are samples from the start of the source's first frame.
+/// The copy being made. Positions are samples from the start of the first frame, be it the source's or one of the silence
+/// before it.
 struct Copying<'a> {
     first: Header,
     rate_hz: u32,
+    /// Where position zero of the source's clock is.
+    zero: u64,
     /// From where to where the MP3 is to play.
     from: u64,
     to: u64,
+    is_part: bool,
     /// The number of the first frame that is copied.
     first_index: u64,
     /// The number of the next frame.
     index: u64,
-    /// The end of the slots before the first frame that is copied.
+    /// How many frames of silence come before the source's first one.
+    silent_frames: u64,
+    /// How many samples of silence were left out.
+    dropped: u64,
+    silence: Silence,
+    /// The end of the slots before the next frame.
     reservoir: Vec<u8>,
     /// Whether all frames so far are of one bitrate.
     is_constant: bool,
@@ -171,14 +193,29 @@ struct Copying<'a> {
 }
 
 impl<'a> Copying<'a> {
-    fn begin(found: &Found, tag: &[u8], settings: &Settings, sink: &'a mut dyn Write) -> Result<Self, ConvertError> {
+    fn begin(
+        found: &Found,
+        late: Duration,
+        tag: &[u8],
+        settings: &Settings,
+        sink: &'a mut dyn Write,
+    ) -> Result<Self, ConvertError> {
         let first = found.first;
         let rate_hz = first.sample_rate_hz();
-        let behind_skip = |position| cut::samples(position, rate_hz).saturating_add(found.skip);
-        let from = settings.start.map_or(found.skip, behind_skip);
-        let to = settings
-            .end
-            .map_or(u64::MAX, |end| found.skip + cut::samples(end, rate_hz));
+        let late = cut::samples(late, rate_hz);
+        let mut silence = Silence::new(settings);
+        // Frames of silence that end where the source's begin; what is too much of the first, the decoder cuts off.
+        let silent_frames = match (late, silence.gaps) {
+            (0, _) | (_, Gaps::Drop) => 0,
+            _ => (late + DECODER_DELAY_SAMPLES)
+                .saturating_sub(found.skip)
+                .div_ceil(first.samples()),
+        };
+        let dropped = if silent_frames == 0 { late } else { 0 };
+        let zero = silent_frames * first.samples() + found.skip + dropped - late;
+        let behind_zero = |position| cut::samples(position, rate_hz).saturating_add(zero);
+        let from = settings.start.map_or(zero, behind_zero);
+        let to = settings.end.map_or(u64::MAX, behind_zero);
         let first_index = if settings.start.is_none() && from <= MOST_DELAY_SAMPLES + DECODER_DELAY_SAMPLES {
             0
         } else {
@@ -186,14 +223,24 @@ impl<'a> Copying<'a> {
             let lead_in = 1152 / first.samples();
             (from / first.samples()).saturating_sub(lead_in)
         };
+        let is_part = settings.start.is_some() || settings.end.is_some();
+        if is_part && dropped > 0 {
+            return Err(ConvertError::CannotCopy);
+        }
+        silence.add((zero + late).clamp(from, to) - zero.clamp(from, to), true);
         let head = Head::like(first);
         Ok(Self {
             first,
             rate_hz,
+            zero,
             from,
             to,
+            is_part,
             first_index,
             index: 0,
+            silent_frames,
+            dropped,
+            silence,
             reservoir: Vec::new(),
             is_constant: true,
             output: Output::begin(tag, head.placeholder(), settings.limits, sink)?,
@@ -212,48 +259,98 @@ impl<'a> Copying<'a> {
         self.index * self.first.samples()
     }
 
+    /// Where on the source's clock its next frame is to begin.
+    fn clock_position(&self) -> Duration {
+        let next = self.end() + self.silent_frames * self.first.samples() + self.dropped;
+        duration_of(next.saturating_sub(self.zero), self.rate_hz)
+    }
+
     /// How much of the MP3 there is so far.
-    fn position(&self) -> std::time::Duration {
+    fn position(&self) -> Duration {
         duration_of(self.end().min(self.to).saturating_sub(self.from), self.rate_hz)
     }
 
+    /// The source has no sound up to that position on its clock.
+    ///
+    /// # Errors
+    /// The silence is to be left out of a part, whose place can then not be told by counting frames; or as for
+    /// [`push`](Self::push).
+    fn wait_until(&mut self, position: Duration) -> Result<(), ConvertError> {
+        let missing = cut::samples(position.saturating_sub(self.clock_position()), self.rate_hz);
+        if self.silence.gaps == Gaps::Drop {
+            if self.is_part {
+                return Err(ConvertError::CannotCopy);
+            }
+            self.dropped += missing;
+            self.silence.add(missing, false);
+            return Ok(());
+        }
+        let frame_samples = self.first.samples();
+        let before = self.end().clamp(self.from, self.to);
+        // To the nearest frame.
+        let count = (missing + frame_samples / 2) / frame_samples;
+        // The frame behind them may need what the one before them has in its slot.
+        let reservoir = std::mem::take(&mut self.reservoir);
+        let silent = silent_frame(self.silent_header(), &[]);
+        for _ in 1..count {
+            self.push(&silent)?;
+        }
+        self.push(&silent_frame(self.silent_header(), &reservoir))?;
+        self.silence.add(self.end().clamp(self.from, self.to) - before, false);
+        Ok(())
+    }
+
+    /// The header of a frame of silence: of the bitrate that all frames have, else of the lowest.
+    fn silent_header(&self) -> Header {
+        let bare = self.first.bare();
+        if self.is_constant { bare } else { bare.lowest() }
+    }
+
+    /// Puts the silence before the source's first frame.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    fn push_first(&mut self) -> Result<(), ConvertError> {
+        let silent = silent_frame(self.silent_header(), &[]);
+        while self.silent_frames > 0 {
+            self.silent_frames -= 1;
+            self.push(&silent)?;
+        }
+        Ok(())
+    }
+
     /// Takes the next frame.
+    ///
+    /// # Errors
+    /// The MP3 becomes too large, or the sink does not take it.
     fn push(&mut self, frame: &[u8]) -> Result<(), ConvertError> {
-        let header = Header::at_start(frame).unwrap_or(self.first);
         if self.is_over() {
             return Ok(());
         }
-        if self.index < self.first_index {
-            let slot = frame.get(header.slot_at()..).unwrap_or_default();
-            self.reservoir.extend_from_slice(slot);
-            let too_much = self.reservoir.len().saturating_sub(header.longest_reach());
-            self.reservoir.drain(..too_much);
-        } else {
+        let header = Header::at_start(frame).unwrap_or(self.first);
+        if self.index >= self.first_index {
             if self.index == self.first_index && self.index > 0 {
-                self.write_reservoir(header);
+                let silent = silent_frame(header, &self.reservoir);
+                self.append(&silent);
             }
-            self.is_constant &= header.kbps() == self.first.kbps();
-            self.ready.extend_from_slice(frame);
+            self.append(frame);
             if self.ready.len() >= WRITE_BYTES {
                 self.output.write(&self.ready)?;
                 self.ready.clear();
             }
         }
+        let slot = frame.get(header.slot_at()..).unwrap_or_default();
+        self.reservoir.extend_from_slice(slot);
+        let too_much = self.reservoir.len().saturating_sub(header.longest_reach());
+        self.reservoir.drain(..too_much);
         self.index += 1;
         Ok(())
     }
 
-    /// Writes a frame of silence that ends with the reservoir for a frame like `next`.
-    fn write_reservoir(&mut self, next: Header) {
-        let mut longer = std::iter::successors(Some(next), |header| header.raised());
-        let header = longer.find(|header| header.slot_bytes() >= self.reservoir.len());
-        let header = header.unwrap_or(next);
+    fn append(&mut self, frame: &[u8]) {
+        let header = Header::at_start(frame).unwrap_or(self.first);
         self.is_constant &= header.kbps() == self.first.kbps();
-        Frame::silent(header).write_to(&mut self.ready);
-        let unused = header.slot_bytes().saturating_sub(self.reservoir.len());
-        self.ready.resize(self.ready.len() + unused, 0);
-        let kept = self.reservoir.len().saturating_sub(header.slot_bytes());
-        self.ready.extend_from_slice(&self.reservoir[kept..]);
+        self.ready.extend_from_slice(frame);
     }
 
     /// Ends the MP3. Of the source's last frame, the decoder is to drop the last `discard` samples.
@@ -291,6 +388,20 @@ impl<'a> Copying<'a> {
             bytes_read: 0,
             source_bytes: None,
             errors: 0,
+            notes: self.silence.notes(self.rate_hz).collect(),
         })
     }
+}
+
+/// A frame of silence whose slot ends with the reservoir for a frame behind it: of that kind, and longer if need be.
+fn silent_frame(kind: Header, reservoir: &[u8]) -> Vec<u8> {
+    let mut longer = std::iter::successors(Some(kind), |header| header.raised());
+    let header = longer.find(|header| header.slot_bytes() >= reservoir.len());
+    let header = header.unwrap_or(kind);
+    let mut frame = Vec::with_capacity(header.frame_bytes());
+    Frame::silent(header).write_to(&mut frame);
+    let kept = reservoir.len().min(header.slot_bytes());
+    frame.resize(header.frame_bytes() - kept, 0);
+    frame.extend_from_slice(&reservoir[reservoir.len() - kept..]);
+    frame
 }

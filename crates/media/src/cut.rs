@@ -29,6 +29,13 @@ impl Cut {
         self.position = samples(position, self.rate_hz);
     }
 
+    /// Goes on at a position, unless it is there already. Gives how many samples of the MP3 lie between.
+    pub(crate) fn go_to(&mut self, position: Duration) -> u64 {
+        let from = self.position;
+        self.position = from.max(samples(position, self.rate_hz));
+        self.position.clamp(self.start, self.end) - from.clamp(self.start, self.end)
+    }
+
     /// What of the next block belongs to the MP3; possibly nothing.
     pub(crate) fn pass<'a>(&mut self, block: Block<'a>) -> Block<'a> {
         let count = block.left.len() as u64;
@@ -137,6 +144,21 @@ mod tests {
         assert_eq!(cut.position(), Duration::from_millis(550));
         assert_eq!(cut.pass(block).left.len(), 50);
         assert!(cut.is_over());
+    }
+
+    #[test]
+    fn what_is_passed_over_counts_as_far_as_it_belongs_to_the_mp3() {
+        let passed_over = |start, end, from: u64, until: u64| {
+            let mut cut = Cut::new(&settings(start, end), 1000);
+            cut.jump(Duration::from_millis(from));
+            let count = cut.go_to(Duration::from_millis(until));
+            (count, cut.position().as_millis())
+        };
+        assert_eq!(passed_over(None, None, 100, 400), (300, 400));
+        assert_eq!(passed_over(Some(200), None, 100, 400), (200, 400));
+        assert_eq!(passed_over(Some(500), None, 100, 400), (0, 400));
+        assert_eq!(passed_over(Some(200), Some(300), 100, 400), (100, 400));
+        assert_eq!(passed_over(None, None, 400, 100), (0, 400));
     }
 
     #[test]

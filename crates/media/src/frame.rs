@@ -126,6 +126,21 @@ impl Header {
         if self.is_mpeg1() { 511 } else { 255 }
     }
 
+    /// The same without padding byte and CRC.
+    pub(crate) fn bare(self) -> Self {
+        let mut bare = self;
+        bare.0[1] |= 1;
+        bare.0[2] &= !2;
+        bare
+    }
+
+    /// The same at the lowest bitrate.
+    pub(crate) fn lowest(self) -> Self {
+        let mut lowest = self;
+        lowest.0[2] = lowest.0[2] & 0x0f | 0x10;
+        lowest
+    }
+
     /// The next higher bitrate that every decoder knows.
     pub(crate) fn raised(self) -> Option<Self> {
         let mut raised = self;

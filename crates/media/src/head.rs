@@ -60,10 +60,7 @@ impl Head {
     /// For frames that begin with one like this.
     pub(crate) fn like(first: Header) -> Self {
         // No CRC, no padding byte; where the frame is too short for a tag, a higher bitrate.
-        let mut bytes = first.bytes();
-        bytes[1] |= 1;
-        bytes[2] &= !2;
-        let bare = Header::parse(bytes).unwrap_or(first);
+        let bare = first.bare();
         let higher = iter::successors(Some(bare), |header| header.raised());
         let long_enough = |header: &Header| header.slot_bytes() >= TAG_BYTES;
         let chosen = higher.into_iter().find(long_enough).unwrap_or(bare);

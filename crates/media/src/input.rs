@@ -9,11 +9,13 @@ use ffmpeg_next::format::stream::Stream;
 
 use crate::boxes::Layout;
 use crate::choice::{audio_tracks, choose_stream, is_audio, language_of, verdict_without_audio};
+use crate::extent::Extent;
 use crate::planner::Planner;
 use crate::reader::Reader;
 use crate::tags::{Cover, Tags, look_for_webp};
+use crate::timeline::Timeline;
 use crate::watch::Watch;
-use crate::{ConvertError, Settings, Source, Verdict, allowed, cut, raw};
+use crate::{ConvertError, Note, Settings, Source, Verdict, allowed, cut, raw};
 
 /// libav's buffer. Large ones read the video between the audio of a Flash file along with it.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -43,12 +45,6 @@ pub(crate) const OPTIONS: [(&str, &str); 4] = [
 /// Has the fragments of an MP4 read one by one, as in a stream, instead of all of their indexes first.
 const ONE_BY_ONE: (&str, &str) = ("fflags", "+ignidx");
 
-/// How long before the start of a part decoding begins: what decoders remember of earlier packets is less.
-const LEAD_IN: Duration = Duration::from_secs(1);
-
-/// A start before this is reached by decoding.
-const WORTH_SKIPPING: Duration = Duration::from_secs(4);
-
 /// How libav calls the container that describes its streams, not itself.
 const OGG: &str = "ogg";
 
@@ -64,6 +60,10 @@ pub(crate) struct Input {
     hidden_cover: Cover,
     /// Whether timestamps tell the sample, and seeking goes where it is told.
     has_exact_places: bool,
+    timeline: Timeline,
+    extent: Extent,
+    /// How long the audio is by its container.
+    declared: Option<Duration>,
     /// Packets that were looked at and not yet used.
     ahead: VecDeque<ff::Packet>,
     /// Whether the container has no more packets.
@@ -71,6 +71,8 @@ pub(crate) struct Input {
     draining: bool,
     /// Packets the decoder refused, and frames it could not make.
     pub(crate) errors: u64,
+    /// What was done beyond the plain case.
+    pub(crate) notes: Vec<Note>,
 }
 
 impl Input {
@@ -136,8 +138,9 @@ impl Input {
             let present = audio_tracks(&demuxer);
             return Err(Verdict::NoSuchTrack { present }.into());
         };
+        let extent = Extent::of(&demuxer, stream_index);
         for mut stream in demuxer.streams_mut() {
-            if stream.index() != stream_index {
+            if stream.index() != stream_index && !extent.watches(stream.index()) {
                 raw::discard(&mut stream);
             }
         }
@@ -159,7 +162,8 @@ impl Input {
             reader.follow(planner.of(&demuxer, |other| other.index() == stream_index));
         }
         reader.opened();
-        let duration = cut::playing_time(settings, declared_duration(&demuxer, &stream));
+        let declared = declared_duration(&demuxer, &stream);
+        let duration = cut::playing_time(settings, declared);
         if duration.is_some_and(|duration| duration > limits.duration) {
             return Err(Verdict::TooLong { limit: limits.duration }.into());
         }
@@ -182,10 +186,14 @@ impl Input {
             seekable,
             hidden_cover,
             has_exact_places,
+            timeline: Timeline::default(),
+            extent,
+            declared,
             ahead: VecDeque::new(),
             is_over: false,
             draining: false,
             errors: 0,
+            notes: Vec::new(),
         })
     }
 
@@ -219,53 +227,6 @@ impl Input {
         }
         tags.into_bytes()
             .map_err(|error| ConvertError::internal("writing the tag", error))
-    }
-
-    /// Goes on shortly before `target`, where the container can tell exactly where that is: the frames that follow are
-    /// from the position in the audio that is returned, and the next one is in `first`, which is empty at the end of the
-    /// audio. Elsewhere it changes nothing, and returns None.
-    ///
-    /// To be called with the first frame in `first`.
-    ///
-    /// # Errors
-    /// The source cannot be read, or a cancel.
-    pub(crate) fn skip_to(
-        &mut self,
-        target: Duration,
-        first: &mut ff::frame::Audio,
-    ) -> Result<Option<Duration>, ConvertError> {
-        let Some(origin) = first
-            .timestamp()
-            .filter(|_| self.has_exact_places && target >= WORTH_SKIPPING)
-        else {
-            return Ok(None);
-        };
-        let Some(stream) = self.demuxer.stream(self.stream_index) else {
-            return Ok(None);
-        };
-        let time_base = (stream.time_base().numerator(), stream.time_base().denominator());
-        let wanted = i64::try_from((target - LEAD_IN).as_micros()).unwrap_or(i64::MAX);
-        let wanted = ff::rescale::Rescale::rescale(&wanted, (1, 1_000_000), time_base).saturating_add(origin);
-        let went = raw::seek(&mut self.demuxer, self.stream_index, wanted);
-        self.watch.check()?;
-        if let Err(error) = went {
-            tracing::debug!(%error, "the source cannot be skipped");
-            return Ok(None);
-        }
-        self.decoder.flush();
-        self.ahead.clear();
-        self.is_over = false;
-        self.draining = false;
-        if !self.next_frame(first)? {
-            // Behind the end of the audio.
-            return Ok(Some(target));
-        }
-        let position = first.timestamp().and_then(|timestamp| {
-            let scaled = i128::from(timestamp.checked_sub(origin)?) * i128::from(time_base.0) * 1_000_000_000;
-            let nanoseconds = scaled.checked_div(i128::from(time_base.1))?;
-            Some(Duration::from_nanos(u64::try_from(nanoseconds).ok()?))
-        });
-        Ok(Some(position.unwrap_or(target - LEAD_IN)))
     }
 
     /// Decodes the next samples into `frame`. False at the end of the audio.
@@ -357,6 +318,11 @@ impl Input {
             }
             match read {
                 Ok(()) if packet.stream() == self.stream_index => return Ok(Some(packet)),
+                Ok(()) if self.extent.watches(packet.stream()) => {
+                    if let Some(picture) = self.demuxer.stream(packet.stream()) {
+                        self.extent.seen(&packet, picture.time_base());
+                    }
+                }
                 Ok(()) => {
                     // A stream that appeared only now, as they do in broadcasts.
                     if let Some(mut stream) = self.demuxer.stream_mut(packet.stream()) {
@@ -459,5 +425,6 @@ fn open_decoder(stream: &Stream<'_>) -> Result<ff::decoder::Audio, ConvertError>
     })
 }
 
+mod place;
 #[cfg(test)]
 mod tests;

@@ -83,6 +83,10 @@ impl<'a> Mp3<'a> {
         self.playing_time(self.samples)
     }
 
+    pub(crate) const fn is_mono(&self) -> bool {
+        self.format.mono
+    }
+
     fn playing_time(&self, samples: u64) -> Duration {
         output::duration_of(samples, self.format.sample_rate_hz)
     }
@@ -163,6 +167,7 @@ impl<'a> Mp3<'a> {
             bytes_read: 0,
             source_bytes: None,
             errors: 0,
+            notes: Vec::new(),
         })
     }
 }

@@ -104,6 +104,39 @@ pub(crate) fn index_place(stream: &Stream<'_>, number: usize) -> Option<(u64, u3
     Some((u64::try_from(position).ok()?, u32::try_from(size).ok()?))
 }
 
+/// The timestamp of a place in the index, in the stream's time base. None where there is no such place, or it has none.
+pub(crate) fn index_timestamp(stream: &Stream<'_>, number: usize) -> Option<i64> {
+    let number = i32::try_from(number).ok()?;
+    // SAFETY: as above.
+    let timestamp = unsafe {
+        let entry = ff::ffi::avformat_index_get_entry(stream.as_ptr().cast_mut(), number).as_ref()?;
+        entry.timestamp
+    };
+    Some(timestamp).filter(|timestamp| *timestamp != ff::ffi::AV_NOPTS_VALUE)
+}
+
+/// The streams of each programme, by their numbers. None where the container has no programmes.
+pub(crate) fn programmes(demuxer: &Input) -> Vec<Vec<usize>> {
+    // SAFETY: the context is the demuxer's own, which is borrowed. It has as many programmes as it says, none of them null,
+    // and each has as many numbers of streams as it says.
+    unsafe {
+        let context = &*demuxer.as_ptr();
+        let programmes = (0..context.nb_programs as usize).map(|number| &**context.programs.add(number));
+        let streams = programmes.map(|programme| {
+            let numbers = (0..programme.nb_stream_indexes as usize).map(|at| *programme.stream_index.add(at) as usize);
+            numbers.collect()
+        });
+        streams.collect()
+    }
+}
+
+/// Whether libav made up the file's length, from its size and the bitrate.
+pub(crate) fn is_length_guessed(demuxer: &Input) -> bool {
+    // SAFETY: the context is the demuxer's own, which is borrowed.
+    let method = unsafe { (*demuxer.as_ptr()).duration_estimation_method };
+    method == ff::ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE
+}
+
 /// How many entries of a description are read.
 const MOST_ENTRIES: usize = 2_000;
 

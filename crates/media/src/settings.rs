@@ -43,6 +43,16 @@ pub enum Track {
     Language(String),
 }
 
+/// What becomes of stretches in which a source has no sound: before it, where it begins after the picture, and within it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gaps {
+    /// They are silence, as the file's timestamps say, so that the MP3 runs with its video.
+    #[default]
+    Silence,
+    /// They are left out, as by the `ffmpeg` command: sound follows sound.
+    Drop,
+}
+
 /// How one file is converted. The default is V2 at LAME's own effort, with the channels and the sample rate of the
 /// source as far as MP3 can carry them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +70,13 @@ pub struct Settings {
     pub sample_rate_hz: Option<u32>,
     /// Which audio track. None takes the one that the `ffmpeg` command would.
     pub track: Option<Track>,
-    /// Where in the audio the MP3 begins. None is the beginning.
+    /// Where the MP3 begins, on the source's own clock: counted from where the first of the file's pictures and sounds
+    /// begins. None is the beginning.
     pub start: Option<Duration>,
-    /// Where in the audio the MP3 ends, after `start`. None, or a position behind the end, is the end.
+    /// Where the MP3 ends, on the same clock, after `start`. None, or a position behind the end, is the end.
     pub end: Option<Duration>,
+    /// What becomes of stretches without sound.
+    pub gaps: Gaps,
     /// The source's file name. Its extension is a hint to what the file is.
     pub file_name: Option<String>,
     /// The MP3's title where the source has none.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::{Allowance, Clock};
 use super::protocol::{self, End, HEADER_BYTES, Job, Kind, Position, Ranges};
-use crate::{ConvertError, Converted, Limits, Progress, Settings, Source, Verdict};
+use crate::{ConvertError, Converted, Limits, Note, Progress, Settings, Source, Verdict};
 
 /// How often cancel and time are looked at while the child says nothing.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -20,6 +20,9 @@ const COUNT: Duration = TICK;
 const MOST_TIMES: u64 = 4;
 const MOST_BESIDE_BYTES: u64 = 64 * 1024 * 1024;
 const PAGE_BYTES: u64 = 4096;
+
+/// How many notes a conversion may bring home: there are fewer kinds of them.
+const MOST_NOTES: usize = 16;
 
 /// Why a conversation ended without a result.
 pub(super) enum Broken {
@@ -300,9 +303,11 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
                 if !fits {
                     return Err(Broken::Nonsense("a result that does not fit the MP3"));
                 }
+                let notes = converted.notes.into_iter().filter(Note::is_presentable);
                 Ok(Converted {
                     bytes_read: self.progress.bytes_read,
                     source_bytes: self.progress.source_bytes,
+                    notes: notes.take(MOST_NOTES).collect(),
                     ..converted
                 })
             }

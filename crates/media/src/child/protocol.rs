@@ -14,7 +14,7 @@ use super::Layer;
 use crate::{Converted, Settings, Verdict};
 
 /// Changes with every change of this file.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The most of the source that one [`Kind::Read`] gives.
 pub(super) const READ_BYTES: usize = 1024 * 1024;

@@ -38,7 +38,7 @@ fn begin(lock: bool) -> UnixStream {
         io::stdin().as_fd().try_clone_to_owned().unwrap()
     };
     let mut socket = UnixStream::from(input);
-    send(&mut socket, READY, br#"{"version":1,"missing":[]}"#).unwrap();
+    send(&mut socket, READY, br#"{"version":2,"missing":[]}"#).unwrap();
     let mut header = [0; 5];
     socket.read_exact(&mut header).unwrap();
     let length = u32::from_le_bytes(header[1..].try_into().unwrap());
@@ -118,7 +118,7 @@ pub(crate) fn run_if_hostile() {
         }
         "lies" => {
             let converted = r#"{"Converted":{"head":[],"head_at":0,"size_bytes":1000,"duration":{"secs":1,"nanos":0},
-                "samples":1,"sample_rate_hz":8000,"channels":1,"bytes_read":0,"source_bytes":null,"errors":0}}"#;
+                "samples":1,"sample_rate_hz":8000,"channels":1,"bytes_read":0,"source_bytes":null,"errors":0,"notes":[]}}"#;
             send(&mut begin(true), END, converted.as_bytes()).unwrap();
             wait();
         }

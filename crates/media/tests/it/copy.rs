@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use media::{ConvertError, Rate, Settings};
+use media::{ConvertError, Gaps, Rate, Settings};
 
 use crate::support::{Mp3, convert_bytes, convert_file, decode, settings_for, verdict};
 
@@ -316,6 +316,123 @@ fn an_mp3_that_changes_its_kind_loses_nothing() {
     let early = convert_bytes([few.as_slice(), &mono_frames].concat(), &settings).unwrap();
     assert!(!early.bytes.ends_with(&mono_frames));
     assert!((decode(&early.bytes).seconds() - 8.3).abs() < 0.3);
+}
+
+/// The sound pauses before the frame of that number, for as long as so many play.
+const PAUSE_AT: usize = 100;
+const PAUSE_FRAMES: usize = 101;
+
+/// What must hold where the sound pauses: the rest is as in the whole, bit by bit, once the decoder has forgotten the
+/// silence before it.
+fn assert_pauses(mp3: &Mp3, whole: &[f32], case: &str) {
+    let channels = usize::from(mp3.converted.channels);
+    let at = |frame: usize| frame * 1152 * channels;
+    let ours = our_copy(mp3);
+    let (from, until) = (at(PAUSE_AT), at(PAUSE_AT + PAUSE_FRAMES));
+    let memory = at(1) + 512 * channels;
+    assert!(ours[..from] == whole[..from], "{case}: before");
+    let silent = &ours[from + memory..until];
+    assert!(silent.iter().all(|sample| sample.abs() < 1e-4), "{case}: within");
+    // The end that Matroska has cut off is longer than a head frame can say.
+    assert!(
+        ours[until + memory..].starts_with(&whole[from + memory..]),
+        "{case}: behind"
+    );
+}
+
+#[test]
+fn an_mp3_with_a_gap_is_copied_with_frames_of_silence_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (extension, rate_hz, audio) in [
+        ("mkv", 44_100, "-b:a 128k"),
+        ("mkv", 48_000, "-q:a 2"),
+        ("mp4", 48_000, "-b:a 320k"),
+        ("flv", 44_100, "-b:a 64k -ac 1"),
+    ] {
+        let whole = source(folder.path(), "mkv", rate_hz, audio);
+        let paused = folder.path().join("paused.mkv");
+        let shift = format!("{PAUSE_FRAMES}*1152/{rate_hz}/TB");
+        let pause = format!("-bsf:a setts=ts=if(gte(N\\,{PAUSE_AT})\\,TS+{shift}\\,TS)");
+        testkit::media::ffmpeg(&format!("-i {} -map 0 -c copy {pause}", whole.display()), &paused);
+        let path = folder.path().join("in").with_extension(extension);
+        testkit::media::ffmpeg(&format!("-i {} -map 0 -c copy", paused.display()), &path);
+        let case = format!("{extension} {rate_hz} {audio}");
+        let mp3 = convert_file(&path, &settings_for(&path)).unwrap();
+        let whole = decoded_by_ffmpeg(&whole);
+        assert_pauses(&mp3, &whole, &case);
+        let original = copied_by_ffmpeg(&path);
+        let original = frames(&original);
+        let ours = frames(mp3.frames());
+        let kept = ours.iter().filter(|frame| original.contains(frame)).count();
+        assert_eq!(
+            (kept, ours.len()),
+            (original.len(), original.len() + PAUSE_FRAMES + 1),
+            "{case}"
+        );
+
+        // A part that begins in the silence, and one that ends in it.
+        for (start_ms, end_ms) in [(4_000, 60_000), (1_000, 4_500)] {
+            let settings = Settings {
+                start: Some(Duration::from_millis(start_ms)),
+                end: Some(Duration::from_millis(end_ms)),
+                ..settings_for(&path)
+            };
+            let part = convert_file(&path, &settings).unwrap();
+            let expected = Duration::from_millis(end_ms).min(mp3.converted.duration) - Duration::from_millis(start_ms);
+            let found = part.converted.duration;
+            assert!(found.abs_diff(expected) < Duration::from_millis(1), "{case}: {found:?}");
+            assert_eq!(decode(&part.bytes).frames(), part.converted.samples, "{case}");
+        }
+
+        let dropping = Settings {
+            gaps: Gaps::Drop,
+            ..settings_for(&path)
+        };
+        let dropped = convert_file(&path, &dropping).unwrap();
+        assert!(
+            dropped.frames()[dropped.converted.head.len()..] == copied_by_ffmpeg(&path),
+            "{case}"
+        );
+        let part = Settings {
+            start: Some(Duration::from_secs(2)),
+            ..dropping
+        };
+        assert!(
+            matches!(convert_file(&path, &part), Err(ConvertError::CannotCopy)),
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn an_mp3_that_begins_after_the_picture_is_copied_behind_frames_of_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    for extension in ["mkv", "mp4", "ts"] {
+        let path = folder.path().join("late").with_extension(extension);
+        let video = "-f lavfi -i testsrc2=size=160x120:rate=25:duration=6 -c:v libx264 -preset ultrafast";
+        let sound = format!("-itsoffset 2 -f lavfi -i aevalsrc={SOUND}:s=48000:d=4");
+        testkit::media::ffmpeg(&format!("{sound} {video} -map 0 -map 1 -c:a libmp3lame"), &path);
+        let mp3 = convert_file(&path, &settings_for(&path)).unwrap();
+        let source = decoded_by_ffmpeg(&path);
+        let ours = our_copy(&mp3);
+        assert_eq!(decode(&mp3.bytes).frames(), mp3.converted.samples, "{extension}");
+        let silent = ours.iter().position(|sample| sample.abs() > 1e-3).unwrap() / 2;
+        assert!((94_000..98_500).contains(&silent), "{extension}: {silent}");
+        // Behind the first frame, which the decoder blends with the silence, it is the source's own.
+        let behind = source.len() - 2 * 2 * 1152;
+        let theirs = &source[source.len() - behind..];
+        assert!(
+            ours.windows(theirs.len())
+                .rev()
+                .take(2 * 1152)
+                .any(|part| part == theirs),
+            "{extension}"
+        );
+        assert!(
+            mp3.converted.duration.abs_diff(Duration::from_secs(6)) < Duration::from_millis(80),
+            "{extension}"
+        );
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
-use media::{ConvertError, Settings, Verdict};
+use media::{ConvertError, Note, Settings, Verdict};
 use testkit::media as sample_media;
 
 use crate::support::{convert_bytes, convert_file, decode, settings_for, verdict};
@@ -98,7 +98,9 @@ fn a_damaged_stretch_costs_only_itself() {
         *byte = 0x55;
     }
     let mp3 = convert_bytes(bytes, &Settings::default()).unwrap();
-    assert!(mp3.converted.errors > 0);
+    let pieces = mp3.converted.errors;
+    assert!(pieces > 0);
+    assert_eq!(mp3.converted.notes, [Note::LeftOut { pieces }]);
     assert!(decode(&mp3.bytes).seconds() > 2.5);
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{convert_file, settings_for};
+use crate::support::{convert_file, settings_for, silence_seconds};
 
 /// How far our playing time may be from that of what the `ffmpeg` command extracts.
 const TOLERANCE_SECONDS: f64 = 0.05;
@@ -117,7 +117,7 @@ fn differences(paths: &[PathBuf], folder: &Path) -> Vec<String> {
         match convert_file(path, &settings_for(path)) {
             Err(error) => Some(format!("{name}: {error:?}")),
             Ok(mp3) => {
-                let ours = mp3.converted.duration.as_secs_f64();
+                let ours = mp3.converted.duration.as_secs_f64() - silence_seconds(&mp3);
                 let differs = (ours - theirs).abs() > TOLERANCE_SECONDS || theirs < 1.5;
                 differs.then(|| format!("{name}: {ours} s, ffmpeg has {theirs} s"))
             }

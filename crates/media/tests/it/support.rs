@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
-use media::{ConvertError, Converted, Progress, Settings, Source};
+use media::{ConvertError, Converted, Note, Progress, Settings, Source};
 use symphonia::core::codecs::DecoderOptions;
 use symphonia::core::formats::FormatOptions;
 use symphonia::core::io::MediaSourceStream;
@@ -107,6 +107,44 @@ pub(crate) fn decode(mp3: &[u8]) -> Pcm {
         pcm.samples.extend_from_slice(buffer.samples());
     }
     pcm
+}
+
+/// What is heard in each half second: the loudest of the tones of 300, 400, 500 Hz and so on, 0 where it is silent.
+pub(crate) fn tones(pcm: &Pcm) -> Vec<u32> {
+    let left: Vec<f32> = pcm.samples.iter().copied().step_by(pcm.channels).collect();
+    let half = usize::try_from(pcm.rate_hz / 2).unwrap();
+    // Not at the ends, where one tone follows another.
+    let middles = left.chunks_exact(half).map(|part| &part[half / 4..half * 3 / 4]);
+    middles.map(|part| tone(part, pcm.rate_hz)).collect()
+}
+
+fn tone(part: &[f32], rate_hz: u32) -> u32 {
+    if part.iter().all(|sample| sample.abs() < 0.001) {
+        return 0;
+    }
+    let loudness = |frequency: u32| {
+        let step = f64::from(frequency) * std::f64::consts::TAU / f64::from(rate_hz);
+        let (mut real, mut imaginary) = (0.0, 0.0);
+        for (number, sample) in (0_u32..).zip(part) {
+            let (sine, cosine) = (step * f64::from(number)).sin_cos();
+            real += f64::from(*sample) * cosine;
+            imaginary += f64::from(*sample) * sine;
+        }
+        real.hypot(imaginary)
+    };
+    let candidates = (300..3_000).step_by(100);
+    let loudest = candidates.max_by(|one, other| loudness(*one).total_cmp(&loudness(*other)));
+    loudest.unwrap()
+}
+
+/// How much silence a conversion says that it put where its source has no sound.
+pub(crate) fn silence_seconds(mp3: &Mp3) -> f64 {
+    let of_note = |note: &Note| match note {
+        Note::LateStart { ms } | Note::Gaps { ms, .. } => *ms,
+        _ => 0,
+    };
+    let ms: u64 = mp3.converted.notes.iter().map(of_note).sum();
+    f64::from(u32::try_from(ms).unwrap()) / 1000.0
 }
 
 /// What the `ffmpeg` command makes of the same file, decoded.

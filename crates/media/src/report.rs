@@ -1,0 +1,149 @@
+//! What a conversion did beyond the plain case, told to the file's owner.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that was done beyond decoding all of the only audio track. The text is a sentence for the owner; as JSON it
+/// is an object of the code and the numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Note {
+    /// Pieces of the source were damaged: packets the decoder refused, frames it could not make, an end that cannot be
+    /// read.
+    LeftOut {
+        /// How many.
+        pieces: u64,
+    },
+    /// The sound begins after the picture, and the MP3 with silence.
+    LateStart {
+        /// How long the silence is, in milliseconds.
+        ms: u64,
+    },
+    /// The same, where the silence was left out as asked.
+    LateStartDropped {
+        /// How long it would be, in milliseconds.
+        ms: u64,
+    },
+    /// The sound has gaps, and the MP3 silence in them.
+    Gaps {
+        /// How many.
+        count: u64,
+        /// How long they are together, in milliseconds.
+        ms: u64,
+    },
+    /// The same, where the silence was left out as asked.
+    GapsDropped {
+        /// How many gaps.
+        count: u64,
+        /// How long they are together, in milliseconds.
+        ms: u64,
+    },
+}
+
+impl Note {
+    /// The stable name of this kind of note.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::LeftOut { .. } => "left_out",
+            Self::LateStart { .. } => "late_start",
+            Self::LateStartDropped { .. } => "late_start_dropped",
+            Self::Gaps { .. } => "gaps",
+            Self::GapsDropped { .. } => "gaps_dropped",
+        }
+    }
+
+    /// Whether something of the source is missing in the MP3, so that its owner is told without having asked.
+    pub const fn is_loss(&self) -> bool {
+        match self {
+            Self::LeftOut { .. } | Self::Gaps { .. } => true,
+            Self::LateStart { .. } | Self::LateStartDropped { .. } | Self::GapsDropped { .. } => false,
+        }
+    }
+
+    /// Whether its text may go to the file's owner, whoever wrote it: a note that holds text of a child that is no longer
+    /// ours must not. To be false where a text is not of the form that the engine writes.
+    pub(crate) const fn is_presentable(&self) -> bool {
+        match self {
+            Self::LeftOut { .. }
+            | Self::LateStart { .. }
+            | Self::LateStartDropped { .. }
+            | Self::Gaps { .. }
+            | Self::GapsDropped { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeftOut { pieces: 1 } => f.write_str("One damaged piece of the file was left out."),
+            Self::LeftOut { pieces } => write!(f, "{pieces} damaged pieces of the file were left out."),
+            Self::LateStart { ms } => write!(
+                f,
+                "The sound begins {} after the picture; the MP3 begins with as much silence.",
+                Seconds(*ms)
+            ),
+            Self::LateStartDropped { ms } => write!(
+                f,
+                "The sound begins {} after the picture; the MP3 begins with the sound.",
+                Seconds(*ms)
+            ),
+            Self::Gaps { count: 1, ms } => write!(
+                f,
+                "The file has no sound for {}; there is silence instead.",
+                Seconds(*ms)
+            ),
+            Self::Gaps { count, ms } => write!(
+                f,
+                "The file has no sound in {count} places, {} together; there is silence instead.",
+                Seconds(*ms)
+            ),
+            Self::GapsDropped { count: 1, ms } => {
+                write!(f, "The file has no sound for {}, which were left out.", Seconds(*ms))
+            }
+            Self::GapsDropped { count, ms } => write!(
+                f,
+                "The file has no sound in {count} places, {} together, which were left out.",
+                Seconds(*ms)
+            ),
+        }
+    }
+}
+
+/// Milliseconds as people read them: to the tenth of a second.
+struct Seconds(u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.0 + 50) / 100;
+        write!(f, "{}.{} s", tenths / 10, tenths % 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_note_has_one_code_and_reads_as_a_sentence() {
+        let notes = [
+            Note::LeftOut { pieces: 1 },
+            Note::LeftOut { pieces: 7 },
+            Note::LateStart { ms: 3_000 },
+            Note::LateStartDropped { ms: 3_000 },
+            Note::Gaps { count: 1, ms: 5_013 },
+            Note::Gaps { count: 3, ms: 5_013 },
+            Note::GapsDropped { count: 1, ms: 5_013 },
+            Note::GapsDropped { count: 3, ms: 5_013 },
+        ];
+        for note in notes {
+            let json = serde_json::to_value(&note).unwrap();
+            assert_eq!(json["code"], note.code());
+            assert_eq!(serde_json::from_value::<Note>(json).unwrap(), note);
+            let text = note.to_string();
+            assert!(text.ends_with('.') && !text.contains("packet"), "{text}");
+            assert!(note.is_presentable());
+        }
+    }
+}

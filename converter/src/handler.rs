@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::{
-    Blob, BlobStore, BlobWriter, Bucket, Claim, Fid, Head, Job, Mp3, NewBlob, Options, PortError, Position, Rate,
-    Reason, ReasonCode, Settlement, Step, Track, Work,
+    Blob, BlobStore, BlobWriter, Bucket, Claim, Fid, Gaps, Head, Job, Mp3, NewBlob, Note, Options, PortError, Position,
+    Rate, Reason, ReasonCode, Settlement, Step, Track, Work,
 };
 use media::{ConvertError, Verdict};
 use runtime::Announcer;
@@ -106,16 +106,17 @@ impl ConvertHandler {
                 at: converted.head_at,
                 bytes: converted.head.into(),
             };
-            Ok((writer.finish(Some(head)).await?, converted.duration))
+            Ok((writer.finish(Some(head)).await?, converted.duration, converted.notes))
         };
         // Whatever is left in the middle ends by itself: calls of the store run on, and the writer aborts.
         let stored = context.cancelled().run_until_cancelled(stored).await;
-        let (blob, duration) = stored.unwrap_or(Err(Stop::Cancelled))?;
+        let (blob, duration, notes) = stored.unwrap_or(Err(Stop::Cancelled))?;
         self.speed.converted(duration, begun.elapsed());
         Ok(Mp3 {
             fid: mp3_fid,
             size_bytes: Some(blob.len_bytes),
             duration_ms: u64::try_from(duration.as_millis()).ok(),
+            notes: notes.iter().map(note).collect(),
         })
     }
 
@@ -287,8 +288,27 @@ pub fn media_settings(options: &Options, filename: Option<String>) -> media::Set
         start: options.start.map(Position::from_beginning),
         end: options.end.map(Position::from_beginning),
         title: filename.as_deref().map(|name| domain::filename::stem(name).to_owned()),
+        gaps: match options.gaps {
+            Some(Gaps::Drop) => media::Gaps::Drop,
+            Some(Gaps::Silence) | None => media::Gaps::Silence,
+        },
         file_name: filename,
         ..media::Settings::default()
+    }
+}
+
+/// What the engine did, as the records hold it.
+pub fn note(note: &media::Note) -> Note {
+    let mut details = match serde_json::to_value(note) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    details.remove("code");
+    Note {
+        code: note.code().to_owned(),
+        message: note.to_string(),
+        loss: note.is_loss(),
+        details,
     }
 }
 
@@ -326,6 +346,7 @@ mod tests {
             track: Some(media::Track::Language("deu".to_owned())),
             start: Some(Duration::from_millis(62_500)),
             end: Some(Duration::from_secs(120)),
+            gaps: media::Gaps::Drop,
             file_name: file_name.clone(),
             title: title.clone(),
             ..media::Settings::default()
@@ -338,6 +359,7 @@ mod tests {
             ("track", "deu"),
             ("start", "1:02.5"),
             ("end", "120"),
+            ("gaps", "drop"),
         ];
         assert_eq!(read(&given), expected);
         assert_eq!(read(&[("track", "1")]).track, Some(media::Track::Index(1)));
@@ -347,6 +369,19 @@ mod tests {
             ..media::Settings::default()
         };
         assert_eq!(read(&[]), plain);
+    }
+
+    #[test]
+    fn a_note_of_the_engine_is_a_note_of_the_records() {
+        let of_gaps = note(&media::Note::Gaps { count: 2, ms: 1_500 });
+        let json = serde_json::json!({
+            "code": "gaps",
+            "message": "The file has no sound in 2 places, 1.5 s together; there is silence instead.",
+            "loss": true,
+            "count": 2,
+            "ms": 1_500,
+        });
+        assert_eq!(serde_json::to_value(of_gaps).unwrap(), json);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use runtime::worker::Worker;
 use runtime::{Announcer, Lifecycle};
 
 pub use children::Children;
-pub use handler::{ConvertHandler, DeleteSource, media_settings};
+pub use handler::{ConvertHandler, DeleteSource, media_settings, note};
 pub use settings::{ConversionSettings, Settings};
 
 /// What the converter stands on.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use domain::{Fid, Job, VerdictKind};
+use domain::{Fid, Job, Mp3, VerdictKind};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox};
 use lettre::{Address, Message};
@@ -36,10 +36,7 @@ impl Letterhead {
     pub fn compose(&self, job: &Job, kind: VerdictKind) -> Result<Message, Undeliverable> {
         let recipient: Address = job.owner.as_str().parse().map_err(|_| Undeliverable)?;
         let (subject, text) = match (kind, &job.mp3) {
-            (VerdictKind::Done, Some(mp3)) => (
-                "MP3 Download",
-                self.ready(job, mp3.fid, mp3.size_bytes, mp3.duration_ms),
-            ),
+            (VerdictKind::Done, Some(mp3)) => ("MP3 Download", self.ready(job, mp3)),
             _ => ("MP3 conversion failed", not_ready(job, kind)),
         };
         let body = body(text).ok_or(Undeliverable)?;
@@ -63,7 +60,8 @@ impl Letterhead {
             .map_err(|_| Undeliverable)
     }
 
-    fn ready(&self, job: &Job, fid: Fid, size_bytes: Option<u64>, duration_ms: Option<u64>) -> String {
+    fn ready(&self, job: &Job, mp3: &Mp3) -> String {
+        let fid = mp3.fid;
         // The first line is the original's, to the letter: people and scripts read the id from it.
         let mut text = format!("mp3 file_id: {fid} is now ready!\r\n\r\n");
         let mut fact = |name: &str, value: String| {
@@ -71,11 +69,16 @@ impl Letterhead {
             let _infallible = write!(text, "{name:<10}{value}\r\n");
         };
         fact("File:", one_line(&job.mp3_filename()));
-        if let Some(milliseconds) = duration_ms {
+        if let Some(milliseconds) = mp3.duration_ms {
             fact("Duration:", playing_time(Duration::from_millis(milliseconds)));
         }
-        if let Some(bytes) = size_bytes {
+        if let Some(bytes) = mp3.size_bytes {
             fact("Size:", size(bytes));
+        }
+        let losses: Vec<_> = mp3.notes.iter().filter(|note| note.loss).collect();
+        if !losses.is_empty() {
+            let sentences: Vec<_> = losses.iter().map(|note| one_line(&note.message)).collect();
+            let _infallible = write!(text, "\r\n{}\r\n", sentences.join("\r\n"));
         }
         let base = self.public_url.as_str().trim_end_matches('/');
         let _infallible = write!(
@@ -173,7 +176,7 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::{JobState, Mp3, Options, Reason, ReasonCode, Timestamp};
+    use domain::{JobState, Note, Options, Reason, ReasonCode, Timestamp};
 
     use super::*;
 
@@ -198,6 +201,7 @@ mod tests {
                 fid: "64b7f3a2c9e77b0001a1b2c4".parse().unwrap(),
                 size_bytes: Some(3_500_000),
                 duration_ms: Some(3_725_000),
+                notes: Vec::new(),
             }),
             reason: None,
             attempts: 1,
@@ -246,6 +250,26 @@ mod tests {
             raw.contains("/download?fid=64b7f3a2c9e77b0001a1b2c4\""),
             "the line can be pasted: {raw}"
         );
+    }
+
+    #[test]
+    fn what_is_missing_in_the_mp3_is_said_and_what_else_was_done_is_not() {
+        let note = |message: &str, loss| Note {
+            code: "x".to_owned(),
+            message: message.to_owned(),
+            loss,
+            details: Default::default(),
+        };
+        let mut job = job("talk.mp4");
+        job.mp3.as_mut().unwrap().notes = vec![
+            note("Two damaged pieces\r\nof the file were left out.", true),
+            note("Track 2 was taken.", false),
+            note("There is silence.", true),
+        ];
+        let text = text_of(&letterhead().compose(&job, VerdictKind::Done).unwrap());
+        let said =
+            "3.3 MiB\r\n\r\nTwo damaged pieces  of the file were left out.\r\nThere is silence.\r\n\r\nDownload it";
+        assert!(text.contains(said) && !text.contains("Track"), "{text}");
     }
 
     #[test]

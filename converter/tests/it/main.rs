@@ -177,6 +177,24 @@ async fn the_owners_options_are_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_beyond_the_plain_case_is_in_the_record() {
+    let bench = Bench::new();
+    bench.start(DeleteSource::Never);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("late.mkv");
+    let picture = "-f lavfi -i testsrc2=size=160x120:rate=10:duration=4 -c:v mpeg4";
+    let sound = "-itsoffset 2 -f lavfi -i sine=440:duration=2 -c:a aac";
+    media::ffmpeg(&format!("{sound} {picture} -map 0 -map 1"), &path);
+    let id = bench.upload(&path, Options::default()).await;
+    let mp3 = bench.ended(id).await.mp3.unwrap();
+    let codes: Vec<_> = mp3.notes.iter().map(|note| note.code.as_str()).collect();
+    assert_eq!(codes, ["late_start"]);
+    let plain = bench.upload(&media::sample("mkv-h264-opus"), Options::default()).await;
+    assert_eq!(bench.ended(plain).await.mp3.unwrap().notes, []);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_media_ends_in_a_verdict_and_leaves_no_mp3() {
     let bench = Bench::new();
     bench.start(DeleteSource::Never);
@@ -313,6 +331,7 @@ async fn a_converter_that_lost_its_claim_deletes_its_own_mp3() {
         fid: mp3_fid,
         size_bytes: None,
         duration_ms: None,
+        notes: Vec::new(),
     });
     let stored = async || bench.blobs.stat(Bucket::Mp3s, mp3_fid).await.unwrap().is_some();
     handler.settled(&claim, &settlement, Ending::Unknown).await;

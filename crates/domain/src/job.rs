@@ -66,6 +66,22 @@ pub struct Mp3 {
     pub size_bytes: Option<u64>,
     /// Its playing time in milliseconds.
     pub duration_ms: Option<u64>,
+    /// What was done beyond the plain case.
+    pub notes: Vec<Note>,
+}
+
+/// One thing that was done beyond converting all of a file's only sound, for its owner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    /// Stable, for programs.
+    pub code: String,
+    /// One sentence, for people.
+    pub message: String,
+    /// Whether something of the file is missing in the MP3.
+    pub loss: bool,
+    /// What else there is to tell by this code, such as `count` and `ms`.
+    #[serde(flatten)]
+    pub details: serde_json::Map<String, serde_json::Value>,
 }
 
 /// How far a job has come.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Position, Track};
+use crate::{Gaps, Position, Track};
 
 /// The MP3 bitrates both parameters and defaults are taken from, in kbit/s.
 ///
@@ -18,7 +18,7 @@ pub const BITRATES_KBPS: [u16; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160,
 /// Source: ISO/IEC 11172-3 (32 to 48 kHz), ISO/IEC 13818-3 (16 to 24 kHz), and the "MPEG 2.5" extension (8 to 12 kHz).
 pub const SAMPLE_RATES_HZ: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
-/// How a place in the audio is written.
+/// How a place on the file's clock is written.
 const POSITION: &str = "seconds such as 90.5, MM:SS or HH:MM:SS.mmm";
 
 /// How the MP3 spends its bits.
@@ -57,12 +57,15 @@ pub struct Options {
     /// Which audio track.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track: Option<Track>,
-    /// Where in the audio the MP3 begins.
+    /// Where the MP3 begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Position>,
-    /// Where in the audio the MP3 ends, after `start`.
+    /// Where the MP3 ends, after `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Position>,
+    /// What becomes of stretches without sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Gaps>,
 }
 
 /// The name of an option, as it is spelt in a form field and after `--` on the command line.
@@ -84,6 +87,8 @@ pub enum OptionName {
     Start,
     /// `end`
     End,
+    /// `gaps`
+    Gaps,
 }
 
 /// The value of a known option cannot be used. The text names the option and what it accepts.
@@ -98,7 +103,7 @@ pub struct InvalidOption {
 
 impl OptionName {
     /// Every option, in the order of `--help`.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Vbr,
         Self::Bitrate,
         Self::Quality,
@@ -107,6 +112,7 @@ impl OptionName {
         Self::Track,
         Self::Start,
         Self::End,
+        Self::Gaps,
     ];
 
     /// The option of that name, if there is one.
@@ -125,6 +131,7 @@ impl OptionName {
             Self::Track => "track",
             Self::Start => "start",
             Self::End => "end",
+            Self::Gaps => "gaps",
         }
     }
 
@@ -140,6 +147,7 @@ impl OptionName {
             Self::Track => "a number (0 is the first audio track) or a language such as `deu` or `de`".to_owned(),
             Self::Start => format!("{POSITION}, before `end`"),
             Self::End => format!("{POSITION}, after `start`"),
+            Self::Gaps => "`silence` or `drop`".to_owned(),
         }
     }
 
@@ -190,6 +198,7 @@ impl Options {
             OptionName::Track => self.track = Some(name.value(text, |_| true)?),
             OptionName::Start => self.start = Some(name.value(text, |_| true)?),
             OptionName::End => self.end = Some(name.value(text, |end: &Position| !end.is_beginning())?),
+            OptionName::Gaps => self.gaps = Some(name.value(text, |_| true)?),
         }
         Ok(())
     }
@@ -263,6 +272,7 @@ mod tests {
             ("start", "-1"),
             ("end", "1:60"),
             ("end", "0"),
+            ("gaps", "fill"),
         ] {
             let error = read(&[(name, text)]).unwrap_err();
             assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
@@ -276,6 +286,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&options).unwrap(), json);
         assert_eq!(serde_json::from_str::<Options>(json).unwrap(), options);
         assert_eq!(read(&[("track", "0")]).unwrap().track, Some(Track::Index(0)));
+        assert_eq!(read(&[("gaps", "drop")]).unwrap().gaps, Some(Gaps::Drop));
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! A place in the audio, as options name it.
+//! A place in a file, as options name it.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A place in a track's audio, counted from its beginning in whole milliseconds; at most 1000 hours.
+/// A place in a file, in whole milliseconds from where the first of its pictures and sounds begins; at most 1000 hours.
 ///
 /// As text it is seconds (`90`, `90.5`), `MM:SS` or `HH:MM:SS`, each with up to nine decimals, of which three count.
 /// What stands before the first colon may be any number, what follows one has two digits and is below 60. As JSON it is
@@ -24,12 +24,12 @@ pub struct InvalidPosition;
 impl Position {
     const LAST_MS: u32 = 1000 * 3600 * 1000;
 
-    /// The time from the beginning of the audio to here.
+    /// The time from the beginning to here.
     pub const fn from_beginning(self) -> Duration {
         Duration::from_millis(self.ms as u64)
     }
 
-    /// Whether this is where the audio begins.
+    /// Whether this is the beginning.
     pub const fn is_beginning(self) -> bool {
         self.ms == 0
     }

@@ -48,19 +48,33 @@ pub struct ConvertCommand {
     /// The audio track: a number, 0 being the first, or a language such as `deu`.
     #[arg(long, value_name = "N|LANG", value_parser = value_of(OptionName::Track))]
     track: Option<String>,
-    /// Where to begin: seconds such as 90.5, MM:SS or HH:MM:SS.mmm.
+    /// Where to begin, as a player shows the time: seconds such as 90.5, MM:SS or HH:MM:SS.mmm.
     #[arg(long, value_name = "TIME", value_parser = value_of(OptionName::Start))]
     start: Option<String>,
     /// Where to end, after --start, written alike.
     #[arg(long, value_name = "TIME", value_parser = value_of(OptionName::End))]
     end: Option<String>,
+    /// Where the file has no sound, before it or between: `silence`, so that the MP3 runs with its video, or `drop`, as
+    /// ffmpeg does [default: silence].
+    #[arg(long, value_name = "WHAT", value_parser = value_of(OptionName::Gaps))]
+    gaps: Option<String>,
     /// How many threads encode, at most 16; the MP3 is the same with any number. The default is as many as there are
     /// processors.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Say on standard error, as one line of JSON, what was read, what came out, and how long the conversion took.
-    #[arg(long)]
-    report: bool,
+    /// Say on standard error what was read, what came out, what was done beyond the plain case, and how long the
+    /// conversion took: as one line of JSON, or as text for people.
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "json")]
+    report: Option<ReportForm>,
+}
+
+/// How a conversion is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ReportForm {
+    /// One line of JSON.
+    Json,
+    /// Lines of text.
+    Text,
 }
 
 /// Why a conversion on the command line failed.
@@ -158,8 +172,10 @@ impl ConvertCommand {
             .map_err(output_error)?;
         output.complete(sink).map_err(output_error)?;
         bar.finish_and_clear();
-        if self.report {
-            tell(&report(&converted, took));
+        match self.report {
+            Some(ReportForm::Json) => tell(&report(&converted, took)),
+            Some(ReportForm::Text) => tell(&report_text(&converted, took)),
+            None => {}
         }
         Ok(())
     }
@@ -175,6 +191,7 @@ impl ConvertCommand {
             (OptionName::Track, &self.track),
             (OptionName::Start, &self.start),
             (OptionName::End, &self.end),
+            (OptionName::Gaps, &self.gaps),
         ];
         for (name, text) in given {
             if let Some(text) = text {
@@ -211,7 +228,7 @@ fn start_child() -> Result<Child, ConvertCommandError> {
 }
 
 #[expect(clippy::print_stderr, reason = "what --report is for")]
-fn tell(report: &serde_json::Value) {
+fn tell(report: &dyn std::fmt::Display) {
     eprintln!("{report}");
 }
 
@@ -224,6 +241,7 @@ fn report(converted: &media::Converted, took: Duration) -> serde_json::Value {
         "bytes_read": converted.bytes_read,
         "source_bytes": converted.source_bytes,
         "errors": converted.errors,
+        "notes": converted.notes.iter().map(converter::note).collect::<Vec<_>>(),
         "took_seconds": took.as_secs_f64(),
     })
 }
@@ -232,6 +250,22 @@ fn report(converted: &media::Converted, took: Duration) -> serde_json::Value {
 fn displayed(name: &OsStr) -> String {
     let latin = || name.as_bytes().iter().copied().map(char::from).collect();
     name.to_str().map_or_else(latin, str::to_owned)
+}
+
+fn report_text(converted: &media::Converted, took: Duration) -> String {
+    let channels = if converted.channels == 1 { "mono" } else { "stereo" };
+    let mut text = format!(
+        "{:.3} s of sound, {channels}, {} Hz, {} bytes, made in {:.3} s.",
+        converted.duration.as_secs_f64(),
+        converted.sample_rate_hz,
+        converted.size_bytes,
+        took.as_secs_f64()
+    );
+    for note in &converted.notes {
+        text.push('\n');
+        text.push_str(&note.to_string());
+    }
+    text
 }
 
 fn is_dash(path: &Path) -> bool {

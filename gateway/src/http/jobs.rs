@@ -5,7 +5,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Address, Fid, Job, JobId, JobState, Options, PortError, Reason, ReasonCode, Timestamp};
+use domain::{Address, Fid, Job, JobId, JobState, Note, Options, PortError, Reason, ReasonCode, Timestamp};
 use runtime::http::Problem;
 use serde::Serialize;
 use url::form_urlencoded;
@@ -32,6 +32,7 @@ pub(super) struct JobView {
     size_bytes: Option<u64>,
     options: Options,
     mp3_fid: Option<Fid>,
+    notes: Vec<Note>,
     reason: Option<Reason>,
     attempts: u32,
     created_at: Timestamp,
@@ -41,6 +42,7 @@ pub(super) struct JobView {
 
 impl From<Job> for JobView {
     fn from(job: Job) -> Self {
+        let (mp3_fid, notes) = job.mp3.map(|mp3| (mp3.fid, mp3.notes)).unzip();
         Self {
             id: job.id,
             state: job.state,
@@ -48,7 +50,8 @@ impl From<Job> for JobView {
             filename: job.filename,
             size_bytes: job.size_bytes,
             options: job.options,
-            mp3_fid: job.mp3.map(|mp3| mp3.fid),
+            mp3_fid,
+            notes: notes.unwrap_or_default(),
             reason: job.reason,
             attempts: job.attempts,
             created_at: job.created_at,
@@ -252,6 +255,12 @@ mod tests {
                 fid: "64b7f3a2c9e77b0001a1b2c4".parse().unwrap(),
                 size_bytes: Some(1000),
                 duration_ms: Some(60_000),
+                notes: vec![Note {
+                    code: "gaps".to_owned(),
+                    message: "There is silence.".to_owned(),
+                    loss: true,
+                    details: [("count".to_owned(), 1.into())].into_iter().collect(),
+                }],
             }),
             reason: None,
             attempts: 1,
@@ -266,7 +275,8 @@ mod tests {
     fn a_finished_job_looks_as_documented() {
         let golden = concat!(
             r#"{"id":"64b7f3a2c9e77b0001a1b2c3","state":"done","progress":1.0,"filename":"clip.mp4","#,
-            r#""size_bytes":1048576,"options":{"bitrate":192},"mp3_fid":"64b7f3a2c9e77b0001a1b2c4","reason":null,"#,
+            r#""size_bytes":1048576,"options":{"bitrate":192},"mp3_fid":"64b7f3a2c9e77b0001a1b2c4","#,
+            r#""notes":[{"code":"gaps","message":"There is silence.","loss":true,"count":1}],"reason":null,"#,
             r#""attempts":1,"created_at":"2023-11-14T22:13:20.123Z","updated_at":"2023-11-14T22:14:20Z","#,
             r#""finished_at":"2023-11-14T22:14:20Z"}"#,
         );
@@ -290,7 +300,7 @@ mod tests {
         };
         let golden = concat!(
             r#"{"id":"64b7f3a2c9e77b0001a1b2c3","state":"failed","progress":0.25,"filename":null,"size_bytes":null,"#,
-            r#""options":{},"mp3_fid":null,"reason":{"code":"no_audio","message":"The file has no audio."},"#,
+            r#""options":{},"mp3_fid":null,"notes":[],"reason":{"code":"no_audio","message":"The file has no audio."},"#,
             r#""attempts":1,"created_at":"2023-11-14T22:13:20.123Z","updated_at":"2023-11-14T22:14:20Z","#,
             r#""finished_at":"2023-11-14T22:14:20Z"}"#,
         );

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::{BITRATES_KBPS, MAX_IDEMPOTENCY_KEY_CHARACTERS, SAMPLE_RATES_HZ};
+use domain::{BITRATES_KBPS, Gaps, MAX_IDEMPOTENCY_KEY_CHARACTERS, SAMPLE_RATES_HZ};
 use runtime::http::{HEADER_TIMEOUT, MAX_HEAD_BYTES, MAX_HEADERS};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -51,6 +51,7 @@ pub(super) async fn limits(State(state): State<GatewayState>) -> Json<Value> {
             "quality": range(0, 9),
             "channels": range(1, 2),
             "rate": SAMPLE_RATES_HZ,
+            "gaps": [Gaps::Silence, Gaps::Drop],
         },
         "media": MEDIA,
         "request": {

@@ -132,6 +132,7 @@ async fn remains_of_attempts_and_videos_that_were_to_go_are_deleted() {
         fid,
         size_bytes: None,
         duration_ms: None,
+        notes: Vec::new(),
     };
     // The converter crashed before it deleted the video.
     assert!(

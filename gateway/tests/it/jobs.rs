@@ -26,7 +26,8 @@ async fn a_job_shows_exactly_the_documented_fields() {
     let id = answer.header("x-job-id").unwrap();
     let expected = serde_json::json!({
         "id": id, "state": "queued", "progress": 0.0, "filename": "clip.mp4", "size_bytes": 5, "options": {"vbr": 0},
-        "mp3_fid": null, "reason": null, "attempts": 0, "created_at": "T", "updated_at": "T", "finished_at": null,
+        "mp3_fid": null, "notes": [], "reason": null, "attempts": 0, "created_at": "T", "updated_at": "T",
+        "finished_at": null,
     });
     assert_eq!(job, expected);
     let head = gateway.call_as(&ada, "HEAD", location).await;
@@ -173,6 +174,7 @@ async fn the_limits_are_told_to_anybody_as_they_are_set() {
             "quality": {"min": 0, "max": 9},
             "channels": {"min": 1, "max": 2},
             "rate": [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000],
+            "gaps": ["silence", "drop"],
         },
         "media": {
             "duration_seconds": 43200, "streams": 64, "channels": 8, "mp3_bytes": 2_147_483_648_u64,

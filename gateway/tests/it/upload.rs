@@ -52,11 +52,12 @@ async fn options_are_text_parts_before_or_after_the_file() {
         text("end", "01:02:03.5"),
         text("start", "90.25"),
         text("track", "DEU"),
+        text("gaps", "drop"),
     ]);
     let answer = gateway.upload(&token, &body).await;
     answer.assert_plain(200, "success!");
     let job = gateway.job(answer.header("x-job-id").unwrap().parse().unwrap()).await;
-    let expected = r#"{"bitrate":192,"channels":1,"track":"deu","start":90.25,"end":3723.5}"#;
+    let expected = r#"{"bitrate":192,"channels":1,"track":"deu","start":90.25,"end":3723.5,"gaps":"drop"}"#;
     assert_eq!(serde_json::to_string(&job.options).unwrap(), expected);
 }
 
@@ -90,6 +91,7 @@ async fn a_bad_value_of_a_known_option_is_400_and_names_it() {
         ("track", "german"),
         ("start", "-1"),
         ("end", "1:60"),
+        ("gaps", "fill"),
     ] {
         for parts in [
             [text(name, value), file("file", "clip.mp4", b"video")],

@@ -32,6 +32,7 @@ fn job(owner: &str, filename: &str) -> Job {
             fid: Fid::new(),
             size_bytes: Some(3_500_000),
             duration_ms: Some(61_000),
+            notes: Vec::new(),
         }),
         reason: None,
         attempts: 1,

@@ -110,6 +110,7 @@ impl Suite {
             fid: Fid::new(),
             size_bytes: Some(2048),
             duration_ms: Some(61_000),
+            notes: Vec::new(),
         };
         self.settle(&claim, Settlement::Converted(mp3)).await
     }
@@ -255,6 +256,7 @@ async fn a_success_after_a_replay_is_told_again() {
         fid: Fid::new(),
         size_bytes: Some(1),
         duration_ms: Some(1),
+        notes: Vec::new(),
     };
     let message = suite.settle(&claim, Settlement::Converted(mp3)).await;
     suite.queue.publish(MP3_QUEUE, &message).await.unwrap();

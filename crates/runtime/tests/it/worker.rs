@@ -67,6 +67,7 @@ impl Handler for Scripted {
                 fid: mp3_fid,
                 size_bytes: Some(1),
                 duration_ms: Some(1),
+                notes: Vec::new(),
             })),
             Act::Trouble => Outcome::Trouble("the disk is on fire".into()),
             Act::Panic => panic!("a bug"),

@@ -73,6 +73,48 @@ fn a_file_is_converted_without_any_service() {
     assert!(report["took_seconds"].as_f64().unwrap() > 0.0, "{report}");
 }
 
+/// Six seconds of picture whose sound begins with the third.
+fn late_sound(directory: &Path) -> std::path::PathBuf {
+    let path = directory.join("late.mkv");
+    let picture = "-f lavfi -i testsrc2=size=160x120:rate=10:duration=6 -c:v mpeg4";
+    let sound = "-itsoffset 2 -f lavfi -i sine=440:duration=4 -c:a aac";
+    media::ffmpeg(&format!("{sound} {picture} -map 0 -map 1"), &path);
+    path
+}
+
+#[test]
+fn a_report_says_what_was_done_beyond_the_plain_case_as_json_or_as_text() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = late_sound(scratch.path());
+    let convert = |options: &[&str]| {
+        let mut command = mp3converter(scratch.path());
+        let output = command.arg("convert").arg(&path).arg("out.mp3").args(options).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let json = |said: &str| serde_json::from_str::<serde_json::Value>(said).unwrap();
+    for form in ["--report", "--report=json"] {
+        let report = json(&convert(&[form]));
+        assert!((5.9..6.1).contains(&report["seconds"].as_f64().unwrap()), "{report}");
+        assert_eq!(report["notes"][0]["code"], "late_start");
+        assert!(
+            (1_900..2_100).contains(&report["notes"][0]["ms"].as_u64().unwrap()),
+            "{report}"
+        );
+        assert_eq!(report["notes"][0]["loss"], false);
+    }
+    let said = convert(&["--report=text"]);
+    let sentence = "The sound begins 2.0 s after the picture; the MP3 begins with as much silence.";
+    assert!(said.lines().any(|line| line == sentence), "{said}");
+    let dropping = json(&convert(&["--report", "--gaps", "drop"]));
+    assert!(
+        (3.9..4.1).contains(&dropping["seconds"].as_f64().unwrap()),
+        "{dropping}"
+    );
+    assert_eq!(dropping["notes"][0]["code"], "late_start_dropped");
+}
+
 #[test]
 fn a_name_with_dots_and_no_extension_is_the_whole_title() {
     let scratch = tempfile::tempdir().unwrap();

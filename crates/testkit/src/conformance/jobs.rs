@@ -18,8 +18,8 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use domain::{
-    Address, Claim, Fid, Job, JobId, JobStore, Mp3, NewJob, Options, Reason, ReasonCode, Settlement, Step, TraceParent,
-    Track, Uploaded, Work,
+    Address, Claim, Fid, Job, JobId, JobStore, Mp3, NewJob, Note, Options, Reason, ReasonCode, Settlement, Step,
+    TraceParent, Track, Uploaded, Work,
 };
 
 /// More than half a lease and less than a whole one, whatever the machine is busy with.
@@ -171,6 +171,14 @@ pub fn mp3_of(claim: &Claim) -> Mp3 {
         fid: attempt_of(claim),
         size_bytes: Some(4_000_000_000),
         duration_ms: Some(3_600_000),
+        notes: vec![Note {
+            code: "gaps".to_owned(),
+            message: "$message: what was done.".to_owned(),
+            loss: true,
+            details: [("count".to_owned(), 3.into()), ("of".to_owned(), "$now".into())]
+                .into_iter()
+                .collect(),
+        }],
     }
 }
 

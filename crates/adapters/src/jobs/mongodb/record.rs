@@ -1,6 +1,6 @@
 //! Documents as jobs, and the plain reads.
 
-use domain::{Address, Fid, Job, JobId, JobState, Mp3, Options, Reason, Timestamp};
+use domain::{Address, Fid, Job, JobId, JobState, Mp3, Note, Options, Reason, Timestamp};
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
@@ -24,6 +24,8 @@ pub(super) struct Record {
     pub(super) mp3_fid: Option<ObjectId>,
     mp3_size_bytes: Option<u64>,
     mp3_duration_ms: Option<u64>,
+    #[serde(default)]
+    mp3_notes: Vec<Note>,
     reason: Option<Reason>,
     attempts: u32,
     created_at: DateTime,
@@ -65,6 +67,7 @@ impl From<Record> for Job {
             fid: fid(mp3_fid),
             size_bytes: record.mp3_size_bytes,
             duration_ms: record.mp3_duration_ms,
+            notes: record.mp3_notes,
         });
         Self {
             id: fid(record.id),

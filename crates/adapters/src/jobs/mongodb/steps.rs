@@ -231,6 +231,7 @@ fn end(hold: &Hold, settlement: Settlement) -> Result<Document, Error> {
             if let Some(duration_ms) = mp3.duration_ms {
                 fields.insert("mp3_duration_ms", signed(duration_ms));
             }
+            fields.insert("mp3_notes", literal(serialize_to_bson(&mp3.notes)?));
             fields.extend(owe_mail());
             fields
         }

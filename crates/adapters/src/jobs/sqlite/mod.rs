@@ -42,9 +42,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Readers at a time. They never wait for the writer.
 const READERS: u32 = 4;
 /// The layout this program writes, in the file's `user_version`.
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 /// What takes each layout to the next one, from 1 on.
-const CHANGES: [&str; 4] = [
+const CHANGES: [&str; 5] = [
     "ALTER TABLE jobs ADD COLUMN video_unneeded INTEGER NOT NULL DEFAULT FALSE;
      PRAGMA user_version = 2;",
     "ALTER TABLE jobs ADD COLUMN idempotency_key TEXT;
@@ -56,6 +56,8 @@ const CHANGES: [&str; 4] = [
      PRAGMA user_version = 4;",
     "ALTER TABLE jobs ADD COLUMN trace TEXT;
      PRAGMA user_version = 5;",
+    "ALTER TABLE jobs ADD COLUMN mp3_notes TEXT NOT NULL DEFAULT '[]';
+     PRAGMA user_version = 6;",
 ];
 
 /// The job records in one SQLite file.

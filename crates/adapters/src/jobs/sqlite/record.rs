@@ -54,6 +54,7 @@ pub(super) fn job(row: &SqliteRow) -> sqlx::Result<Job> {
             fid,
             size_bytes: unsigned(row, "mp3_size_bytes")?,
             duration_ms: unsigned(row, "mp3_duration_ms")?,
+            notes: serde_json::from_str(row.try_get("mp3_notes")?).map_err(unreadable)?,
         }),
         None => None,
     };

@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     mp3_fid                 TEXT,
     mp3_size_bytes          INTEGER,
     mp3_duration_ms         INTEGER,
+    mp3_notes               TEXT NOT NULL DEFAULT '[]',
     reason_code             TEXT,
     reason_message          TEXT,
     attempts                INTEGER NOT NULL DEFAULT 0,
@@ -89,4 +90,4 @@ CREATE INDEX IF NOT EXISTS jobs_to_tell ON jobs (created_at, id, tell_due_at, te
 CREATE VIEW IF NOT EXISTS clock AS
     SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now_ms;
 
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;

@@ -190,6 +190,8 @@ pub(super) async fn settle(writer: &SqlitePool, claim: &Claim, settlement: &Sett
              {{step}}_settled_fence = ?2, {{step}}_settled_as = ?3, updated_at = now_ms
          FROM clock WHERE id = ?1 AND {{step}}_fence = ?2 AND {{step}}_lease_until IS NOT NULL"
     );
+    let notes = mp3.map(|mp3| serde_json::to_string(&mp3.notes)).transpose();
+    let notes = notes.map_err(record::unreadable)?;
     let mut transaction = super::begin(writer).await?;
     let won = sqlx::query(for_step(step, &sql))
         .bind(claim.job.id.to_string())
@@ -203,6 +205,7 @@ pub(super) async fn settle(writer: &SqlitePool, claim: &Claim, settlement: &Sett
         .bind(reason.map(|reason| &reason.message))
         .bind(delay_ms)
         .bind(claim.failures)
+        .bind(notes)
         .execute(&mut *transaction)
         .await?
         .rows_affected()
@@ -225,7 +228,7 @@ pub(super) async fn settle(writer: &SqlitePool, claim: &Claim, settlement: &Sett
     Ok(settled)
 }
 
-/// What a settlement writes: assignments, and the values of `?4` to `?11` in them.
+/// What a settlement writes: assignments, and the values of `?4` to `?12` in them.
 #[derive(Default)]
 struct End<'a> {
     effect: String,
@@ -246,6 +249,7 @@ impl<'a> End<'a> {
             Settlement::Converted(mp3) | Settlement::ConvertedForGood(mp3) => Self {
                 effect: format!(
                     "state = 'done', video_unneeded = {}, progress = 1, mp3_fid = ?5, mp3_size_bytes = ?6, mp3_duration_ms = ?7,
+                     mp3_notes = ?12,
                      finished_at = now_ms, convert_due_at = NULL,
                      announcement = 'mp3', announcement_owed_at = now_ms, {OWE_MAIL}",
                     matches!(settlement, Settlement::ConvertedForGood(_))

@@ -127,6 +127,7 @@ async fn a_record_speaks_the_words_of_the_domain() -> Result<()> {
     assert_eq!(done.get_document("options")?.get("bitrate"), Some(&Bson::Int32(320)));
     assert!(matches!(done.get("mp3_fid"), Some(Bson::ObjectId(_))));
     assert_eq!(done.get_i64("mp3_duration_ms")?, 3_600_000);
+    assert_eq!(done.get_array("mp3_notes")?.len(), 1);
     assert_eq!(done.get("attempts").and_then(Bson::as_i32), Some(1));
     for time in ["created_at", "updated_at", "uploaded_at", "finished_at"] {
         assert!(matches!(done.get(time), Some(Bson::DateTime(_))), "{time}");

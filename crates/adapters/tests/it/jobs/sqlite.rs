@@ -177,12 +177,17 @@ async fn a_file_that_is_no_database_or_of_a_newer_program_is_left_alone() -> Res
 #[tokio::test]
 async fn a_file_of_an_older_program_is_brought_up_to_date_with_its_records() -> Result<()> {
     for (version, added_since) in [
-        (4, &["trace"][..]),
-        (3, &["trace", "tell_in_doubt"]),
-        (2, &["trace", "tell_in_doubt", "idempotency_key", "video_sha256"]),
+        (5, &["mp3_notes"][..]),
+        (4, &["mp3_notes", "trace"]),
+        (3, &["mp3_notes", "trace", "tell_in_doubt"]),
+        (
+            2,
+            &["mp3_notes", "trace", "tell_in_doubt", "idempotency_key", "video_sha256"],
+        ),
         (
             1,
             &[
+                "mp3_notes",
                 "trace",
                 "tell_in_doubt",
                 "idempotency_key",
@@ -289,7 +294,8 @@ async fn records_of_the_first_layout_are_taken_over() -> Result<()> {
     let mut connection = connection(&path).await?;
     let first_layout = "DROP INDEX jobs_by_key; ALTER TABLE jobs DROP COLUMN idempotency_key;
          ALTER TABLE jobs DROP COLUMN video_sha256; ALTER TABLE jobs DROP COLUMN video_unneeded;
-         ALTER TABLE jobs DROP COLUMN tell_in_doubt; ALTER TABLE jobs DROP COLUMN trace; DROP TABLE charges;
+         ALTER TABLE jobs DROP COLUMN tell_in_doubt; ALTER TABLE jobs DROP COLUMN trace; ALTER TABLE jobs DROP COLUMN mp3_notes;
+         DROP TABLE charges;
          PRAGMA user_version = 1";
     sqlx::raw_sql(first_layout).execute(&mut connection).await?;
     drop(store);

@@ -24,6 +24,7 @@ const fn foreign(fid: Fid) -> Mp3 {
         fid,
         size_bytes: None,
         duration_ms: None,
+        notes: Vec::new(),
     }
 }
 

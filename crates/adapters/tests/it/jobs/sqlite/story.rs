@@ -244,6 +244,7 @@ impl Story {
                 fid: attempt.context("a conversion has an attempt")?,
                 size_bytes: None,
                 duration_ms: None,
+                notes: Vec::new(),
             }),
             End::Failed => Settlement::Failed(reason(ReasonCode::NoAudio)),
             End::Dead => Settlement::Dead(reason(ReasonCode::Dead)),

@@ -43,6 +43,7 @@ mod input;
 mod join;
 mod kept;
 mod language;
+mod limiter;
 mod mixer;
 mod mp3;
 mod output;

@@ -4,6 +4,7 @@ use ffmpeg_next::format::sample::{Sample, Type};
 use ffmpeg_next::software::resampling::Context as Resampler;
 use ffmpeg_next::{ChannelLayout, Dictionary, frame};
 
+use crate::limiter::Limiter;
 use crate::{ConvertError, Verdict};
 
 /// What LAME takes.
@@ -85,6 +86,8 @@ pub(crate) struct Mixer {
     output_layout: ChannelLayout,
     output_rate_hz: u32,
     resampler: Option<Prepared>,
+    /// From the first frame on that is mixed down: a sum of channels can exceed full scale where none of them does.
+    limiter: Option<Limiter>,
     mixed: frame::Audio,
     capacity: usize,
     left: Vec<f32>,
@@ -101,6 +104,7 @@ impl Mixer {
             },
             output_rate_hz,
             resampler: None,
+            limiter: None,
             mixed: frame::Audio::empty(),
             capacity: 0,
             left: Vec::new(),
@@ -120,7 +124,7 @@ impl Mixer {
     ) -> Result<(), ConvertError> {
         let changed = |prepared: &Prepared| prepared.shape != shape;
         if self.resampler.as_ref().is_some_and(changed) {
-            self.finish(consume)?;
+            self.drain(consume)?;
         }
         let samples = frame.samples() as u64 * u64::from(self.output_rate_hz);
         let expected = usize::try_from(samples / u64::from(shape.rate_hz)).unwrap_or(usize::MAX);
@@ -129,6 +133,9 @@ impl Mixer {
             Some(prepared) => prepared,
             None => self.prepare(shape)?,
         };
+        if shape.layout.channels() > self.output_layout.channels() && self.limiter.is_none() {
+            self.limiter = Some(Limiter::new(self.output_rate_hz));
+        }
         // The resampler compares each frame with what it was made for, and knows no unordered channels.
         frame.set_channel_layout(prepared.layout);
         prepared
@@ -139,7 +146,7 @@ impl Mixer {
         self.hand_on(consume)
     }
 
-    /// Hands on what the resampler still holds. Afterwards it can begin anew.
+    /// Hands on all that is still held back.
     ///
     /// # Errors
     /// Of `consume`.
@@ -147,6 +154,15 @@ impl Mixer {
         &mut self,
         consume: &mut dyn FnMut(Block<'_>) -> Result<(), ConvertError>,
     ) -> Result<(), ConvertError> {
+        self.drain(consume)?;
+        match &mut self.limiter {
+            Some(limiter) => limiter.finish(consume),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes out what the resampler still holds. Afterwards it can begin anew.
+    fn drain(&mut self, consume: &mut dyn FnMut(Block<'_>) -> Result<(), ConvertError>) -> Result<(), ConvertError> {
         let Some(Prepared { mut resampler, .. }) = self.resampler.take() else {
             return Ok(());
         };
@@ -209,15 +225,19 @@ impl Mixer {
         if stereo {
             copy_finite(self.mixed.plane(1), &mut self.right);
         }
-        consume(Block {
+        let block = Block {
             left: &self.left,
             right: stereo.then_some(self.right.as_slice()),
-        })
+        };
+        match &mut self.limiter {
+            Some(limiter) => limiter.push(block, consume),
+            None => consume(block),
+        }
     }
 }
 
 /// Integer sources are mixed down without exceeding full scale, float ones at full loudness, as in the `ffmpeg` command,
-/// where it follows from the sample format between decoder and encoder.
+/// where it follows from the sample format between decoder and encoder. What exceeds full scale then, the limiter mends.
 fn mixing_options(source: Sample) -> Dictionary<'static> {
     let is_float = matches!(source, Sample::F32(_) | Sample::F64(_));
     let highest = (!is_float).then_some(("rematrix_maxval", "1"));

@@ -9,7 +9,7 @@ use domain::{
     Blob, BlobStore, BlobWriter, Bucket, Claim, Fid, Gaps, Head, Job, Mp3, NewBlob, Note, Options, PortError, Position,
     Rate, Reason, ReasonCode, Settlement, Step, Track, Work,
 };
-use media::{ConvertError, Verdict};
+use media::{Anew, ConvertError, Verdict};
 use runtime::Announcer;
 use runtime::metrics::Metrics;
 use runtime::worker::{Context, Ending, Handler, Outcome};
@@ -56,7 +56,7 @@ pub struct ConvertHandler {
 enum Stop {
     Verdict(Verdict),
     Trouble(domain::Source),
-    CannotCopy,
+    BeginAnew(Anew),
     Cancelled,
 }
 
@@ -70,7 +70,7 @@ impl From<ConvertError> for Stop {
     fn from(error: ConvertError) -> Self {
         match error {
             ConvertError::Verdict(verdict) => Self::Verdict(verdict),
-            ConvertError::CannotCopy => Self::CannotCopy,
+            ConvertError::BeginAnew(why) => Self::BeginAnew(why),
             ConvertError::Cancelled => Self::Cancelled,
             trouble => Self::Trouble(trouble.into()),
         }
@@ -147,13 +147,16 @@ impl ConvertHandler {
             threads: Some(self.threads),
             ..media_settings(&job.options, job.filename.clone())
         };
-        match self.store_with(settings.clone(), &video, mp3.clone(), context).await {
-            Err(Stop::CannotCopy) => {
-                tracing::info!("the MP3 in the video changes on the way, and is encoded anew");
-                settings.always_encode = true;
-                self.store_with(settings, &video, mp3, context).await
-            }
-            outcome => outcome,
+        loop {
+            let outcome = self.store_with(settings.clone(), &video, mp3.clone(), context).await;
+            let Err(Stop::BeginAnew(why)) = outcome else {
+                return outcome;
+            };
+            tracing::info!(%why, "the MP3 is begun anew");
+            let Some(again) = settings.anew(why) else {
+                return Err(Stop::BeginAnew(why));
+            };
+            settings = again;
         }
     }
 
@@ -226,7 +229,7 @@ impl Handler for ConvertHandler {
             }),
             Err(Stop::Verdict(verdict)) => Outcome::Settle(Settlement::Failed(reason(&verdict))),
             Err(Stop::Trouble(error)) => Outcome::Trouble(error),
-            Err(Stop::CannotCopy) => Outcome::Trouble("the engine copies what it was told to encode".into()),
+            Err(Stop::BeginAnew(_)) => Outcome::Trouble("the engine does not do as it was told".into()),
             Err(Stop::Cancelled) => Outcome::Stopped,
         }
     }

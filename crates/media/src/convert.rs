@@ -16,6 +16,7 @@ use crate::mp3::Mp3;
 use crate::settings::Gaps;
 use crate::silence::Silence;
 use crate::watch::{Progress, Watch};
+use crate::widening::Widening;
 use crate::{ConvertError, Note, Settings, Source, Verdict};
 
 /// A finished MP3.
@@ -106,6 +107,9 @@ pub fn convert(
             let tag = input.tag(settings.title.as_deref())?;
             let format = Mp3Format::choose(settings, usable.is_mono(), usable.rate_hz);
             let mut begun = Encoding::begin(format, &tag, settings, &watch, sink)?;
+            if input.can_be_read_again() {
+                begun.widening = Some(Widening::new(format, settings));
+            }
             begun.wait_until(late, true)?;
             if let Some(position) = input.skip_to(settings.start.unwrap_or_default(), late, &mut frame)? {
                 begun.cut.jump(position);
@@ -140,6 +144,8 @@ struct Encoding<'a> {
     silence: Silence,
     /// For how long the source had no sound so far, whatever part of it the MP3 is of.
     absent: Duration,
+    /// Where the source can be read again.
+    widening: Option<Widening>,
 }
 
 impl<'a> Encoding<'a> {
@@ -156,6 +162,7 @@ impl<'a> Encoding<'a> {
             mp3: Mp3::begin(format, tag, settings, watch, sink)?,
             silence: Silence::new(settings),
             absent: Duration::ZERO,
+            widening: None,
         })
     }
 
@@ -180,7 +187,16 @@ impl<'a> Encoding<'a> {
     }
 
     fn push(&mut self, frame: &mut frame::Audio, shape: Shape) -> Result<(), ConvertError> {
-        let Self { mixer, cut, mp3, .. } = self;
+        let Self {
+            mixer,
+            cut,
+            mp3,
+            widening,
+            ..
+        } = self;
+        if let Some(widening) = widening.as_mut().filter(|_| cut.has_begun()) {
+            widening.look(shape, frame.samples())?;
+        }
         mixer.push(frame, shape, &mut |block| mp3.push(cut.pass(block)))
     }
 

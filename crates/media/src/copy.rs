@@ -19,7 +19,7 @@ use crate::settings::Gaps;
 use crate::silence::Silence;
 use crate::splitter::Splitter;
 use crate::watch::Watch;
-use crate::{ConvertError, Converted, Settings, Verdict, cut, raw};
+use crate::{Anew, ConvertError, Converted, Settings, Verdict, cut, raw};
 
 /// How many packets are looked at before anything is written. What is wrong in the first second is usually so throughout.
 const LOOK_AHEAD_PACKETS: usize = 32;
@@ -116,7 +116,7 @@ fn trims(packet: &Packet) -> Option<(u64, u64)> {
 ///
 /// # Errors
 /// It becomes too long or too large; it begins behind its end; it turns out to be of several kinds
-/// ([`ConvertError::CannotCopy`]); the source cannot be read, the sink does not take it, or a cancel.
+/// ([`ConvertError::BeginAnew`]); the source cannot be read, the sink does not take it, or a cancel.
 pub(crate) fn copy(
     mut input: Input,
     found: Found,
@@ -147,7 +147,7 @@ pub(crate) fn copy(
             }
         }
         if splitter.other_kind > ALMOST_NOTHING {
-            return Err(ConvertError::CannotCopy);
+            return Err(ConvertError::BeginAnew(Anew::Encoded));
         }
         let position = copying.position();
         if position > settings.limits.duration {
@@ -225,7 +225,7 @@ impl<'a> Copying<'a> {
         };
         let is_part = settings.start.is_some() || settings.end.is_some();
         if is_part && dropped > 0 {
-            return Err(ConvertError::CannotCopy);
+            return Err(ConvertError::BeginAnew(Anew::Encoded));
         }
         silence.add((zero + late).clamp(from, to) - zero.clamp(from, to), true);
         let head = Head::like(first);
@@ -279,7 +279,7 @@ impl<'a> Copying<'a> {
         let missing = cut::samples(position.saturating_sub(self.clock_position()), self.rate_hz);
         if self.silence.gaps == Gaps::Drop {
             if self.is_part {
-                return Err(ConvertError::CannotCopy);
+                return Err(ConvertError::BeginAnew(Anew::Encoded));
             }
             self.dropped += missing;
             self.silence.add(missing, false);

@@ -52,6 +52,11 @@ impl Cut {
         self.position >= self.end
     }
 
+    /// Whether what follows may belong to the MP3.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.position >= self.start
+    }
+
     /// Where the first sample of the MP3 is in the source's audio.
     pub(crate) fn start(&self) -> Duration {
         playing_time_of(self.start, self.rate_hz)

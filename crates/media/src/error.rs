@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::Verdict;
+use crate::{Anew, Verdict};
 
 /// Why there is no MP3, sorted by what the caller does next.
 #[derive(Debug, thiserror::Error)]
@@ -19,10 +19,10 @@ pub enum ConvertError {
     /// The source is a stream, and this file can only be read with seeking: store it first, then convert that.
     #[error("this file cannot be converted while it streams: its index is at the end")]
     NeedsSeeking,
-    /// The MP3 in the source changes its sample rate or its channels on the way, which was found only after part of it had
-    /// been copied: try again with [`Settings::always_encode`](crate::Settings::always_encode).
-    #[error("the MP3 in this file changes on the way, and has to be encoded anew")]
-    CannotCopy,
+    /// Something was found out only after part of the MP3 had been written: throw that away, and try again with the settings
+    /// that [`Settings::anew`](crate::Settings::anew) gives.
+    #[error("the MP3 has to be begun anew: {0}")]
+    BeginAnew(Anew),
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

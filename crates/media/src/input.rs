@@ -278,6 +278,11 @@ impl Input {
         Ok(())
     }
 
+    /// Whether another attempt at the same source is possible.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        self.seekable
+    }
+
     /// Whether the chosen audio is called an MP3 by its container.
     pub(crate) fn is_mp3(&self) -> bool {
         self.decoder.id() == ff::codec::Id::MP3

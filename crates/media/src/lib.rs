@@ -26,6 +26,7 @@
 //! ```
 
 mod allowed;
+mod anew;
 mod boxes;
 pub mod child;
 mod choice;
@@ -63,7 +64,9 @@ mod tags;
 mod timeline;
 mod verdict;
 mod watch;
+mod widening;
 
+pub use anew::Anew;
 pub use convert::{Converted, convert};
 pub use error::ConvertError;
 pub use report::Note;

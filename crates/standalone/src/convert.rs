@@ -153,11 +153,13 @@ impl ConvertCommand {
             ControlFlow::Continue(())
         };
         let mut converted = child.convert(source()?, sink.as_file_mut(), &settings, watch.clone());
-        if matches!(converted, Err(ConvertError::CannotCopy)) {
-            settings.always_encode = true;
+        while let Err(ConvertError::BeginAnew(why)) = &converted
+            && let Some(again) = settings.anew(*why)
+        {
+            settings = again;
             let file = sink.as_file_mut();
             file.set_len(0).and_then(|()| file.rewind()).map_err(output_error)?;
-            converted = start_child()?.convert(source()?, file, &settings, watch);
+            converted = start_child()?.convert(source()?, file, &settings, watch.clone());
         }
         let took = begun.elapsed();
         let converted = converted.map_err(|error| match error {

@@ -313,7 +313,7 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
             }
             End::Verdict(verdict) => Err(presentable(verdict).into()),
             End::NeedsSeeking => Err(Broken::Known(ConvertError::NeedsSeeking)),
-            End::CannotCopy => Err(Broken::Known(ConvertError::CannotCopy)),
+            End::BeginAnew(why) => Err(Broken::Known(ConvertError::BeginAnew(why))),
             End::Failed(what) => Err(known("converting in the child", protocol::text(what))),
             End::Crashed(what) => {
                 tracing::warn!(what = protocol::text(what), "the conversion broke inside the child");

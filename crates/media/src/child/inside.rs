@@ -62,7 +62,7 @@ fn convert(line: &Line, job: Job) -> End {
         Ok(converted) => End::Converted(converted),
         Err(ConvertError::Verdict(verdict)) => End::Verdict(verdict),
         Err(ConvertError::NeedsSeeking) => End::NeedsSeeking,
-        Err(ConvertError::CannotCopy) => End::CannotCopy,
+        Err(ConvertError::BeginAnew(why)) => End::BeginAnew(why),
         Err(error) if is_out_of_memory(&error) => End::Crashed("out of the memory it may have".to_owned()),
         Err(error) => End::Failed(chain(&error)),
     }

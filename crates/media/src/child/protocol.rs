@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Layer;
-use crate::{Converted, Settings, Verdict};
+use crate::{Anew, Converted, Settings, Verdict};
 
 /// Changes with every change of this file.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// The most of the source that one [`Kind::Read`] gives.
 pub(super) const READ_BYTES: usize = 1024 * 1024;
@@ -186,7 +186,7 @@ pub(super) enum End {
     Converted(Converted),
     Verdict(Verdict),
     NeedsSeeking,
-    CannotCopy,
+    BeginAnew(Anew),
     /// The engine failed by a fault of ours.
     Failed(String),
     /// It panicked, or the memory that a child may have did not suffice.

@@ -38,7 +38,7 @@ fn begin(lock: bool) -> UnixStream {
         io::stdin().as_fd().try_clone_to_owned().unwrap()
     };
     let mut socket = UnixStream::from(input);
-    send(&mut socket, READY, br#"{"version":2,"missing":[]}"#).unwrap();
+    send(&mut socket, READY, br#"{"version":3,"missing":[]}"#).unwrap();
     let mut header = [0; 5];
     socket.read_exact(&mut header).unwrap();
     let length = u32::from_le_bytes(header[1..].try_into().unwrap());

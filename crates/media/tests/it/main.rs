@@ -1,6 +1,7 @@
 //! The engine on real files: what converts, what it sounds like, and what is refused.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod changes;
 mod clock;
 mod copy;
 mod covers;

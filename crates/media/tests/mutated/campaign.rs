@@ -104,8 +104,10 @@ fn convert(base: &str, data: Vec<u8>) -> Ending {
     };
     let mut outcome = attempt(&settings);
     // As every caller does: damage can make another kind of MP3 of the rest.
-    if matches!(outcome, Err(ConvertError::CannotCopy)) {
-        settings.always_encode = true;
+    while let Err(ConvertError::BeginAnew(why)) = &outcome
+        && let Some(again) = settings.anew(*why)
+    {
+        settings = again;
         outcome = attempt(&settings);
     }
     let took = begun.elapsed();

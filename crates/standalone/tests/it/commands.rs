@@ -157,6 +157,32 @@ fn standard_input_and_output_give_the_same_audio() {
 }
 
 #[test]
+fn mono_that_turns_to_stereo_is_stereo_from_a_file_and_from_standard_input() {
+    let scratch = tempfile::tempdir().unwrap();
+    let sound = "-f lavfi -i sine=sample_rate=48000:duration=2 -f adts";
+    let parts = ["1", "2"].map(|channels| {
+        let path = scratch.path().join(channels);
+        media::ffmpeg(&format!("{sound} -ac {channels}"), &path);
+        std::fs::read(path).unwrap()
+    });
+    let both = parts.concat();
+    std::fs::write(scratch.path().join("both.aac"), &both).unwrap();
+    for input in ["both.aac", "-"] {
+        let mut command = mp3converter(scratch.path());
+        command.args(["convert", input, "out.mp3", "--report"]);
+        let output = with_input(command, &both);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(report["channels"], 2, "{input}");
+        let size_bytes = std::fs::metadata(scratch.path().join("out.mp3")).unwrap().len();
+        assert_eq!(
+            report["size_bytes"], size_bytes,
+            "{input}: nothing of the first attempt is left"
+        );
+    }
+}
+
+#[test]
 fn an_excerpt_is_as_long_as_asked_for_whatever_the_threads() {
     let scratch = tempfile::tempdir().unwrap();
     let convert = |options: &[&str]| {

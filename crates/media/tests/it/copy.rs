@@ -367,8 +367,9 @@ fn an_mp3_with_a_gap_is_copied_with_frames_of_silence_in_it() {
             "{case}"
         );
 
-        // A part that begins in the silence, and one that ends in it.
-        for (start_ms, end_ms) in [(4_000, 60_000), (1_000, 4_500)] {
+        // A part that begins in the silence, and one that ends in it. To the end it is as exact as the head frame of the
+        // whole, which cannot cut off less than a decoder's own delay.
+        for (start_ms, end_ms, within_ms) in [(4_000, 60_000, 30), (1_000, 4_500, 1)] {
             let settings = Settings {
                 start: Some(Duration::from_millis(start_ms)),
                 end: Some(Duration::from_millis(end_ms)),
@@ -377,7 +378,10 @@ fn an_mp3_with_a_gap_is_copied_with_frames_of_silence_in_it() {
             let part = convert_file(&path, &settings).unwrap();
             let expected = Duration::from_millis(end_ms).min(mp3.converted.duration) - Duration::from_millis(start_ms);
             let found = part.converted.duration;
-            assert!(found.abs_diff(expected) < Duration::from_millis(1), "{case}: {found:?}");
+            assert!(
+                found.abs_diff(expected) < Duration::from_millis(within_ms),
+                "{case}: {found:?}"
+            );
             assert_eq!(decode(&part.bytes).frames(), part.converted.samples, "{case}");
         }
 

@@ -1,10 +1,10 @@
 //! The processes that wait for conversions, as an operator sees them.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use ::media::child::Program;
+use ::media::child::{PROTOCOL_VERSION, Program};
 use converter::DeleteSource;
 use domain::{JobState, Options};
 use runtime::probes::Report;
@@ -32,10 +32,13 @@ async fn report(program: Program, said: impl Fn(&Report) -> bool) -> Report {
     report
 }
 
+/// An executable script. Another process writes it: a child that some other test forks meanwhile would inherit a
+/// descriptor of ours that is open for writing, and until it executes its program ours is refused (`ETXTBSY`).
 fn script(folder: &Path, text: &str) -> PathBuf {
-    let path = folder.join("child.sh");
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    let (source, path) = (folder.join("child.txt"), folder.join("child.sh"));
+    fs::write(&source, text).unwrap();
+    let installed = Command::new("install").arg("-m755").args([&source, &path]).status();
+    assert!(installed.unwrap().success());
     path
 }
 
@@ -57,7 +60,7 @@ async fn all_layers_of_the_lock_down_are_shown() {
 async fn a_layer_that_the_kernel_lacks_is_shown_and_only_degrades() {
     let folder = tempfile::tempdir().unwrap();
     // What a child says on a kernel from before Landlock.
-    let ready = r#"{"version":1,"missing":["Files","Network"]}"#;
+    let ready = format!(r#"{{"version":{PROTOCOL_VERSION},"missing":["Files","Network"]}}"#);
     let frame = format!(
         "#!/bin/sh\nprintf '\\001\\{:03o}\\000\\000\\000%s' '{ready}' >&0\nexec sleep 1000\n",
         ready.len()

@@ -31,7 +31,7 @@ fn serve() -> io::Result<()> {
     let locked = lock_down()?;
     let line = Line(Arc::new(Mutex::new(locked.input.into())));
     let ready = Ready {
-        version: protocol::VERSION,
+        version: protocol::PROTOCOL_VERSION,
         missing: locked.missing,
     };
     line.send(Kind::Ready, &protocol::encode(&ready)?)?;

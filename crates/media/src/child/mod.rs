@@ -26,6 +26,7 @@ mod system;
 use std::ffi::OsStr;
 
 pub use parent::{Child, Program};
+pub use protocol::PROTOCOL_VERSION;
 pub use sandbox::{Layer, LockedDown, lock_down};
 
 /// The first argument of a child, which has no others.

@@ -110,7 +110,7 @@ impl Child {
         let mut payload = vec![0; length];
         self.fill(&mut payload, &mut waits)?;
         let ready: Ready = protocol::decode(&payload).ok_or_else(nonsense)?;
-        if ready.version != protocol::VERSION {
+        if ready.version != protocol::PROTOCOL_VERSION {
             return Err(nonsense());
         }
         Ok(ready.missing)

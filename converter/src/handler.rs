@@ -392,7 +392,12 @@ mod tests {
         let limit = Duration::from_secs(1);
         let verdicts = [
             (Verdict::NoAudio, ReasonCode::NoAudio),
-            (Verdict::UnknownAudio { codec: "x".to_owned() }, ReasonCode::NoAudio),
+            (Verdict::EmptyAudio, ReasonCode::EmptyAudio),
+            (
+                Verdict::UnsupportedAudio { kind: "x".to_owned() },
+                ReasonCode::UnsupportedAudio,
+            ),
+            (Verdict::Protected, ReasonCode::Protected),
             (Verdict::Damaged, ReasonCode::Damaged),
             (Verdict::NotMedia, ReasonCode::NotMedia),
             (Verdict::Empty, ReasonCode::NotMedia),

@@ -172,13 +172,19 @@ pub struct Reason {
 pub enum ReasonCode {
     /// The file has no audio stream.
     NoAudio,
+    /// The file has an audio stream with nothing in it.
+    EmptyAudio,
+    /// The file's audio is of a kind that cannot be converted.
+    UnsupportedAudio,
+    /// The file's audio is encrypted, and the key is elsewhere.
+    Protected,
     /// The file is media, and broken beyond use.
     Damaged,
     /// The file is not media.
     NotMedia,
     /// It plays longer than allowed.
     TooLong,
-    /// It holds more streams than allowed.
+    /// It holds more audio tracks than allowed.
     TooManyStreams,
     /// Its audio has more channels than allowed.
     TooManyChannels,
@@ -196,8 +202,11 @@ pub enum ReasonCode {
 
 impl ReasonCode {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::NoAudio,
+        Self::EmptyAudio,
+        Self::UnsupportedAudio,
+        Self::Protected,
         Self::Damaged,
         Self::NotMedia,
         Self::TooLong,
@@ -214,6 +223,9 @@ impl ReasonCode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoAudio => "no_audio",
+            Self::EmptyAudio => "empty_audio",
+            Self::UnsupportedAudio => "unsupported_audio",
+            Self::Protected => "protected",
             Self::Damaged => "damaged",
             Self::NotMedia => "not_media",
             Self::TooLong => "too_long",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ffmpeg_next::frame;
 use serde::{Deserialize, Serialize};
 
+use crate::choice::ChosenTrack;
 use crate::copy::{self, Found};
 use crate::cut::Cut;
 use crate::encoder::Mp3Format;
@@ -43,6 +44,8 @@ pub struct Converted {
     pub source_bytes: Option<u64>,
     /// How many damaged pieces of the source were left out.
     pub errors: u64,
+    /// The audio track it was made from.
+    pub track: ChosenTrack,
     /// What was done beyond the plain case.
     pub notes: Vec<Note>,
 }
@@ -54,6 +57,8 @@ impl Converted {
         self.bytes_read = progress.bytes_read;
         self.source_bytes = progress.source_bytes;
         self.errors = input.errors;
+        self.track = input.track;
+        self.notes.extend(input.track.note());
         self.notes.extend(input.notes);
         if self.errors > 0 {
             self.notes.push(Note::LeftOut { pieces: self.errors });
@@ -66,7 +71,7 @@ impl Converted {
 /// only some music that is made while it plays is played anew each time (a module whose instruments swing at random).
 ///
 /// Audio that is an MP3 already is copied where nothing is asked of the sound, see [`Settings::rate`]. Of several audio
-/// streams it takes the one that the `ffmpeg` command would. Damaged parts are left out; what remains is converted. Memory
+/// tracks it takes the one that a listener wants, see [`Why`](crate::Why). Damaged parts are left out; what remains is converted. Memory
 /// does not grow with the source, apart from the container's index.
 ///
 /// Synchronous: reads, decodes and writes on the calling thread until the end, blocked by `source` and `sink`, and encodes on

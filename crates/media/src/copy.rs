@@ -10,9 +10,10 @@ use std::time::Duration;
 use ffmpeg_next::Packet;
 use ffmpeg_next::packet::side_data;
 
+use crate::choice::ChosenTrack;
 use crate::clock::Moment;
 use crate::frame::{Frame, Header};
-use crate::head::{DECODER_DELAY_SAMPLES, Head, MOST_DELAY_SAMPLES, Trim, read_head};
+use crate::head::{DECODER_DELAY_SAMPLES, Head, MOST_DELAY_SAMPLES, Told, Trim, read_head};
 use crate::input::{ALMOST_NOTHING, Input};
 use crate::output::{Output, duration_of};
 use crate::settings::Gaps;
@@ -37,12 +38,13 @@ pub(crate) struct Found {
     begins: Option<Moment>,
     /// What the container has the decoder drop at the start, in samples; or else what the MP3's own head tells.
     skip: u64,
-    /// What the MP3's own head has the decoder drop at the end, in samples.
+    /// What the MP3's own head has the decoder drop at the end, in samples, and how many frames it counts up to there.
     discard: u64,
+    frames: Option<u64>,
 }
 
 impl Found {
-    /// Looks whether the source's audio is an MP3, all of one kind as far as can be seen.
+    /// Looks whether the source's audio is an MP3, all of one kind as far as can be seen: a little junk is no hindrance.
     ///
     /// # Errors
     /// The source cannot be read, or a cancel.
@@ -51,34 +53,42 @@ impl Found {
             return Ok(None);
         }
         let packets = input.look_ahead(LOOK_AHEAD_PACKETS)?;
+        let (mut all_bytes, mut frame_bytes) = (0, 0);
         let mut splitter = Splitter::default();
         let mut found: Option<Self> = None;
-        let mut own = None;
+        let mut own = Told::default();
         for packet in packets {
+            if raw::is_encrypted(packet) {
+                return Ok(None);
+            }
             splitter.push(packet.data().unwrap_or_default());
+            all_bytes += packet.size();
             while let Some(frame) = splitter.next_frame() {
+                frame_bytes += frame.len();
                 match (Header::at_start(frame), read_head(frame)) {
-                    (_, Some(trim)) if found.is_none() => own = trim,
+                    (_, Some(told)) if found.is_none() => own = told,
                     (Some(first), _) if found.is_none() => {
                         found = Some(Self {
                             first,
                             begins: None,
                             skip: 0,
                             discard: 0,
+                            frames: None,
                         });
                     }
                     _ => {}
                 }
             }
         }
-        if splitter.left_out > 0 {
+        if splitter.other_kind > ALMOST_NOTHING || frame_bytes * 2 < all_bytes {
             tracing::debug!("the MP3 in the source cannot be copied");
             return Ok(None);
         }
         let timestamp = packets.front().and_then(Packet::pts);
         if let Some(found) = &mut found {
             found.skip = skipped(packets, found.first.samples());
-            if let (0, Some(trim)) = (found.skip, own) {
+            if let (0, Some(trim)) = (found.skip, own.trim) {
+                found.frames = own.frames;
                 found.skip = trim.delay + DECODER_DELAY_SAMPLES;
                 found.discard = trim.padding.saturating_sub(DECODER_DELAY_SAMPLES);
             }
@@ -131,8 +141,10 @@ pub(crate) fn copy(
     let mut discard = 0;
     while !copying.is_over() {
         let Some(packet) = input.next_packet()? else {
-            // What the MP3's own head tells of its end is not true of any earlier one.
-            discard = discard.max(found.discard);
+            // What the MP3's own head tells of its end is not true of any earlier one, as of a file that is cut off.
+            if found.frames.is_none_or(|frames| copying.index >= frames) {
+                discard = discard.max(found.discard);
+            }
             break;
         };
         if let Some(until) = input.gap_before(input.moment(packet.pts()), copying.clock_position()) {
@@ -388,6 +400,7 @@ impl<'a> Copying<'a> {
             bytes_read: 0,
             source_bytes: None,
             errors: 0,
+            track: ChosenTrack::ONLY,
             notes: self.silence.notes(self.rate_hz).collect(),
         })
     }

@@ -131,8 +131,17 @@ impl Head {
     }
 }
 
-/// Whether a frame is a head itself, and what it tells to cut off, if it does.
-pub(crate) fn read_head(frame: &[u8]) -> Option<Option<Trim>> {
+/// What a head tells of the frames behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// How many there are.
+    pub(crate) frames: Option<u64>,
+    /// What to cut off of them.
+    pub(crate) trim: Option<Trim>,
+}
+
+/// What a frame tells that is a head itself. None of any other.
+pub(crate) fn read_head(frame: &[u8]) -> Option<Told> {
     let header = Header::at_start(frame)?;
     let tag = frame.get(header.slot_at()..)?;
     // Some writers forget that a CRC moves the tag.
@@ -141,7 +150,8 @@ pub(crate) fn read_head(frame: &[u8]) -> Option<Option<Trim>> {
         .into_iter()
         .find(|tag| tag.starts_with(b"Xing") || tag.starts_with(b"Info"));
     let Some(tag) = tag else {
-        return frame.get(36..40).filter(|name| name == b"VBRI").map(|_| None);
+        let is_vbri = frame.get(36..40) == Some(b"VBRI");
+        return is_vbri.then(Told::default);
     };
     let fields = u32::from_be_bytes(*tag.get(4..)?.first_chunk()?);
     // Each field that the flags name is there, the others are not.
@@ -157,13 +167,18 @@ pub(crate) fn read_head(frame: &[u8]) -> Option<Option<Trim>> {
     let numbers = extension
         .get(DELAY_AT - PLAIN_TAG_BYTES..)
         .and_then(|bytes| bytes.first_chunk());
-    Some(numbers.filter(|_| is_known).map(|[high, middle, low]| {
+    let trim = numbers.filter(|_| is_known).map(|[high, middle, low]| {
         let both = u64::from(*high) << 16 | u64::from(*middle) << 8 | u64::from(*low);
         Trim {
             delay: both >> 12,
             padding: both & MOST_DELAY_SAMPLES,
         }
-    }))
+    });
+    let count = tag.get(FRAMES_AT..).and_then(|bytes| bytes.first_chunk());
+    let frames = count
+        .filter(|_| fields & 1 != 0)
+        .map(|count| u64::from(u32::from_be_bytes(*count)));
+    Some(Told { frames, trim })
 }
 
 /// A tag with everything that does not depend on the audio: taken from LAME, so that it tells the truth about the filters it
@@ -286,7 +301,8 @@ mod tests {
         for (mono, hz) in [(false, 48_000), (true, 44_100), (true, 16_000)] {
             let format = Mp3Format::choose(&settings, mono, hz);
             let lames = lames_head_frame(&format).unwrap();
-            assert_eq!(read_head(&lames).unwrap().unwrap().delay, ENCODER_DELAY_SAMPLES);
+            let told = read_head(&lames).unwrap();
+            assert_eq!(told.trim.unwrap().delay, ENCODER_DELAY_SAMPLES);
             let first = Header::at_start(&lames).unwrap();
             for trim in [
                 None,
@@ -296,7 +312,7 @@ mod tests {
                 }),
             ] {
                 let copied = Head::like(first).finish_copy(true, &FrameLog::default(), trim);
-                assert_eq!(read_head(&copied), Some(trim));
+                assert_eq!(read_head(&copied), Some(Told { frames: Some(0), trim }));
             }
             assert_eq!(read_head(Head::like(first).placeholder()), None);
         }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::StreamIo;
-use ffmpeg_next::format::stream::Stream;
 
 use crate::boxes::Layout;
-use crate::choice::{audio_tracks, choose_stream, is_audio, language_of, verdict_without_audio};
+use crate::choice::{self, ChosenTrack, is_audio, language_of, verdict_without_audio};
+use crate::decoder::{self, enough_memory, is_unsupported};
 use crate::extent::Extent;
 use crate::planner::Planner;
 use crate::reader::Reader;
 use crate::tags::{Cover, Tags, look_for_webp};
 use crate::timeline::Timeline;
 use crate::watch::Watch;
-use crate::{ConvertError, Note, Settings, Source, Verdict, allowed, cut, raw};
+use crate::{ConvertError, Note, Settings, Source, Verdict, allowed, cut, late, length, raw, scrambling, width};
 
 /// libav's buffer. Large ones read the video between the audio of a Flash file along with it.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -48,11 +48,24 @@ const ONE_BY_ONE: (&str, &str) = ("fflags", "+ignidx");
 /// How libav calls the container that describes its streams, not itself.
 const OGG: &str = "ogg";
 
+/// How libav calls the containers that mark scrambled packets.
+const TRANSPORT_STREAM: &str = "mpegts";
+const PROGRAM_STREAM: &str = "mpeg";
+
+/// How libav calls the container that tells of its protection among its tags, and what it calls those.
+const ASF: &str = "asf";
+const ASF_PROTECTION: [&[u8]; 2] = [b"ASF_Protection_Type", b"encryption"];
+
+/// How much is looked at for such marks.
+const SCRAMBLED_START_BYTES: usize = 512 * 1024;
+
 /// An open source and the decoder of its chosen audio stream.
 pub(crate) struct Input {
     demuxer: ff::format::context::Input,
     decoder: ff::decoder::Audio,
     stream_index: usize,
+    /// Which audio track that is.
+    pub(crate) track: ChosenTrack,
     watch: Watch,
     start: Vec<u8>,
     seekable: bool,
@@ -69,6 +82,12 @@ pub(crate) struct Input {
     /// Whether the container has no more packets.
     is_over: bool,
     draining: bool,
+    /// Whether packets of the chosen audio were met.
+    has_packets: bool,
+    /// Whether some of them are encrypted, or all of the file is marked so.
+    is_protected: bool,
+    /// Whether the decoder said that it knows what this is and cannot do it.
+    is_unsupported: bool,
     /// Packets the decoder refused, and frames it could not make.
     pub(crate) errors: u64,
     /// What was done beyond the plain case.
@@ -76,7 +95,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Probes the source and opens the decoder of the audio stream that the `ffmpeg` command would take.
+    /// Probes the source, chooses the audio stream, and opens its decoder.
     ///
     /// # Errors
     /// Every verdict but those on length; a source that cannot be read; a cancel.
@@ -105,6 +124,8 @@ impl Input {
         let planner = Planner { layout, length };
         let opened = opened.and_then(|mut demuxer| {
             reader.follow(planner.of(&demuxer, is_audio));
+            // What cannot be read is told by the watch.
+            width::correct(&mut demuxer, &mut reader).map_err(|_| ff::Error::InvalidData)?;
             if !planner.is_known(&demuxer) {
                 raw::probe_streams(&mut demuxer)?;
             }
@@ -117,27 +138,35 @@ impl Input {
                 enough_memory(error)?;
                 tracing::debug!(%error, "the source does not open");
                 return Err(match allowed::begins_like_media(&start) {
+                    _ if allowed::is_protected(&start) => Verdict::Protected.into(),
                     true if !seekable && allowed::is_mov(&start) => ConvertError::NeedsSeeking,
                     true => Verdict::Damaged.into(),
                     false => Verdict::NotMedia.into(),
                 });
             }
         };
+        let is_protected = allowed::is_protected(&start) || is_protected(&demuxer, &mut reader).map_err(why)?;
+        let mut ahead = VecDeque::new();
+        if !demuxer.streams().any(|stream| is_audio(&stream)) && raw::has_streams_to_come(&demuxer) {
+            ahead = late::find_sound(&mut demuxer, length, watch)?;
+        }
         let limits = &settings.limits;
-        if demuxer.nb_streams() > limits.streams {
+        let tracks = u32::try_from(demuxer.streams().filter(is_audio).count()).unwrap_or(u32::MAX);
+        if tracks > limits.streams {
             return Err(Verdict::TooManyStreams {
-                streams: demuxer.nb_streams(),
+                streams: tracks,
                 limit: limits.streams,
             }
             .into());
         }
-        if !demuxer.streams().any(|stream| is_audio(&stream)) {
+        if tracks == 0 && is_protected {
+            return Err(Verdict::Protected.into());
+        }
+        if tracks == 0 {
             return Err(verdict_without_audio(&demuxer, &start).into());
         }
-        let Some(stream_index) = choose_stream(&demuxer, settings.track.as_ref()) else {
-            let present = audio_tracks(&demuxer);
-            return Err(Verdict::NoSuchTrack { present }.into());
-        };
+        let (track, stream_index, decoder) = choice::choose(&demuxer, settings.track.as_ref())?;
+        ahead.retain(|packet: &ff::Packet| packet.stream() == stream_index);
         let extent = Extent::of(&demuxer, stream_index);
         for mut stream in demuxer.streams_mut() {
             if stream.index() != stream_index && !extent.watches(stream.index()) {
@@ -158,18 +187,19 @@ impl Input {
             }
             .into());
         }
-        if demuxer.streams().filter(is_audio).count() > 1 {
+        if tracks > 1 {
             reader.follow(planner.of(&demuxer, |other| other.index() == stream_index));
         }
         reader.opened();
-        let declared = declared_duration(&demuxer, &stream);
+        // A length that is not to be believed refuses nothing: what is decoded will tell.
+        let declared = length::stated(&demuxer, &stream)
+            .filter(|stated| *stated <= limits.duration || length::is_plausible(*stated, length));
         let duration = cut::playing_time(settings, declared);
-        if duration.is_some_and(|duration| duration > limits.duration) {
+        if declared.is_some() && duration.is_some_and(|duration| duration > limits.duration) {
             return Err(Verdict::TooLong { limit: limits.duration }.into());
         }
         watch.update(|progress| progress.duration = duration);
         let has_exact_places = planner.has_exact_places(&demuxer, &stream);
-        let decoder = open_decoder(&stream)?;
         tracing::debug!(
             container = demuxer.format().name(),
             codec = ?stream.parameters().id(),
@@ -181,6 +211,7 @@ impl Input {
             demuxer,
             decoder,
             stream_index,
+            track,
             watch: watch.clone(),
             start,
             seekable,
@@ -189,9 +220,12 @@ impl Input {
             timeline: Timeline::default(),
             extent,
             declared,
-            ahead: VecDeque::new(),
+            has_packets: !ahead.is_empty(),
+            ahead,
             is_over: false,
             draining: false,
+            is_protected,
+            is_unsupported: false,
             errors: 0,
             notes: Vec::new(),
         })
@@ -251,6 +285,7 @@ impl Input {
                 }
                 Err(error) => {
                     enough_memory(error)?;
+                    self.is_unsupported |= is_unsupported(error);
                     self.errors += 1;
                     errors_in_row += 1;
                     if errors_in_row > ERRORS_PER_PACKET {
@@ -264,8 +299,13 @@ impl Input {
     /// Gives the decoder the next packet, or tells it that there are no more.
     fn feed(&mut self) -> Result<(), ConvertError> {
         if let Some(packet) = self.next_packet()? {
-            if let Err(error) = self.decoder.send_packet(&packet) {
+            if raw::is_encrypted(&packet) {
+                // A decoder would make noise of it.
+                self.is_protected = true;
+                self.errors += 1;
+            } else if let Err(error) = self.decoder.send_packet(&packet) {
                 enough_memory(error)?;
+                self.is_unsupported |= is_unsupported(error);
                 self.errors += 1;
             }
             return Ok(());
@@ -322,7 +362,10 @@ impl Input {
                 self.watch.check()?;
             }
             match read {
-                Ok(()) if packet.stream() == self.stream_index => return Ok(Some(packet)),
+                Ok(()) if packet.stream() == self.stream_index => {
+                    self.has_packets = true;
+                    return Ok(Some(packet));
+                }
                 Ok(()) if self.extent.watches(packet.stream()) => {
                     if let Some(picture) = self.demuxer.stream(packet.stream()) {
                         self.extent.seen(&packet, picture.time_base());
@@ -350,6 +393,14 @@ impl Input {
         Ok(None)
     }
 
+    /// Whether the file announces this stream and holds nothing of it, and that is all that is wrong: it holds something of
+    /// another one, or its index has nothing.
+    fn is_empty(&self, stream: &ff::format::stream::Stream<'_>) -> bool {
+        let is_announced_only = !self.has_packets && self.errors == 0 && raw::index_length(stream) == 0;
+        let has_others = || self.demuxer.streams().any(|other| choice::has_packets(&other));
+        is_announced_only && (allowed::is_mov(&self.start) || has_others())
+    }
+
     /// What it means that the file gave only `decoded` of audio: None when that is usable.
     pub(crate) fn verdict_on(&self, decoded: Duration) -> Option<ConvertError> {
         let usable = if self.errors == 0 {
@@ -361,14 +412,38 @@ impl Input {
             return None;
         }
         let like_media = allowed::begins_like_media(&self.start);
+        let stream = self.demuxer.stream(self.stream_index);
         Some(if !self.seekable && allowed::is_mov(&self.start) {
             ConvertError::NeedsSeeking
+        } else if self.is_protected {
+            Verdict::Protected.into()
+        } else if let Some(stream) = stream.as_ref().filter(|_| self.is_unsupported) {
+            let kind = decoder::kind_of(stream);
+            Verdict::UnsupportedAudio { kind }.into()
+        } else if stream.is_some_and(|stream| self.is_empty(&stream)) {
+            Verdict::EmptyAudio.into()
         } else if like_media || self.demuxer.probe_score() >= BELIEVED_PROBE_SCORE {
             Verdict::Damaged.into()
         } else {
             Verdict::NotMedia.into()
         })
     }
+}
+
+/// Whether a container says that its sound is encrypted.
+///
+/// # Errors
+/// What would tell cannot be read; the reason is kept in the watch.
+fn is_protected(demuxer: &ff::format::context::Input, reader: &mut Reader) -> std::io::Result<bool> {
+    let mut start = || reader.look(0, SCRAMBLED_START_BYTES);
+    Ok(match demuxer.format().name() {
+        TRANSPORT_STREAM => scrambling::is_scrambled_transport(&start()?),
+        PROGRAM_STREAM => scrambling::is_scrambled_program(&start()?),
+        ASF => raw::description(demuxer)
+            .iter()
+            .any(|(name, _)| ASF_PROTECTION.contains(&name.as_slice())),
+        _ => false,
+    })
 }
 
 pub(crate) fn open_demuxer(
@@ -383,51 +458,6 @@ pub(crate) fn open_demuxer(
     }?;
     let name = extension.map_or_else(|| "source".to_owned(), |known| format!("source.{known}"));
     raw::open(io, &name, options.iter().collect())
-}
-
-/// Fails where libav wanted memory: what it then leaves out is neither damaged nor the end.
-fn enough_memory(error: ff::Error) -> Result<(), ConvertError> {
-    let want_of_memory = ff::Error::Other {
-        errno: ff::error::ENOMEM,
-    };
-    if error == want_of_memory {
-        Err(ConvertError::internal("reading and decoding", error))
-    } else {
-        Ok(())
-    }
-}
-
-fn declared_duration(demuxer: &ff::format::context::Input, stream: &Stream<'_>) -> Option<Duration> {
-    let time_base = stream.time_base();
-    let in_microseconds = |count: i64, numerator: i32, denominator: i32| {
-        let scaled = i128::from(count) * 1_000_000 * i128::from(numerator);
-        let microseconds = scaled.checked_div(i128::from(denominator))?;
-        Some(Duration::from_micros(u64::try_from(microseconds).ok()?))
-    };
-    in_microseconds(stream.duration(), time_base.numerator(), time_base.denominator())
-        .or_else(|| in_microseconds(demuxer.duration(), 1, ff::ffi::AV_TIME_BASE))
-        .filter(|duration| !duration.is_zero())
-}
-
-fn open_decoder(stream: &Stream<'_>) -> Result<ff::decoder::Audio, ConvertError> {
-    let parameters = stream.parameters();
-    let id = parameters.id();
-    let unknown = || Verdict::UnknownAudio {
-        codec: id.name().to_owned(),
-    };
-    let codec = ff::decoder::find(id).ok_or_else(unknown)?;
-    if !allowed::CODECS.split(',').any(|name| name == codec.name()) {
-        return Err(unknown().into());
-    }
-    let context = ff::codec::Context::from_parameters(parameters)
-        .map_err(|error| ConvertError::internal("preparing the decoder", error))?;
-    let mut decoder = context.decoder();
-    decoder.set_packet_time_base(stream.time_base());
-    let opened = decoder.open_as(codec).and_then(|opened| opened.audio());
-    opened.map_err(|error| {
-        tracing::debug!(%error, codec = codec.name(), "the decoder does not open");
-        enough_memory(error).err().unwrap_or_else(|| Verdict::Damaged.into())
-    })
 }
 
 mod place;

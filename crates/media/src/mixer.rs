@@ -2,10 +2,10 @@
 
 use ffmpeg_next::format::sample::{Sample, Type};
 use ffmpeg_next::software::resampling::Context as Resampler;
-use ffmpeg_next::{ChannelLayout, Dictionary, frame};
+use ffmpeg_next::{ChannelLayout, Dictionary, Error, frame};
 
 use crate::limiter::Limiter;
-use crate::{ConvertError, Verdict};
+use crate::{ConvertError, Verdict, raw};
 
 /// What LAME takes.
 const PLANAR_FLOAT: Sample = Sample::F32(Type::Planar);
@@ -41,7 +41,11 @@ impl Block<'_> {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Shape {
     format: Sample,
+    /// Empty where no order of so many channels is known.
     layout: ChannelLayout,
+    channels: u16,
+    /// The channels are a sound field, not loudspeakers.
+    is_sound_field: bool,
     pub(crate) rate_hz: u32,
 }
 
@@ -56,19 +60,21 @@ impl Shape {
             return Err(Verdict::TooManyChannels { channels, limit });
         }
         let mut layout = frame.channel_layout();
-        if layout.is_empty() || u32::try_from(layout.channels()) != Ok(channels) {
-            layout = ChannelLayout::default(i32::from(frame.channels()));
+        if u32::try_from(layout.channels()) != Ok(channels) {
+            layout = usual_layout(frame.channels());
         }
-        let usable = SOURCE_RATES_HZ.contains(&frame.rate()) && frame.format() != Sample::None && !layout.is_empty();
+        let usable = SOURCE_RATES_HZ.contains(&frame.rate()) && frame.format() != Sample::None && channels > 0;
         Ok(usable.then(|| Self {
             format: frame.format(),
             layout,
+            channels: frame.channels(),
+            is_sound_field: raw::is_sound_field(frame),
             rate_hz: frame.rate(),
         }))
     }
 
     pub(crate) fn is_mono(&self) -> bool {
-        self.layout.channels() == 1
+        self.channels == 1
     }
 }
 
@@ -76,7 +82,8 @@ impl Shape {
 struct Prepared {
     /// Of the frames it is for.
     shape: Shape,
-    /// What they are said to be: their own layout, or the usual one of that many channels.
+    /// What they are said to be: their own layout, or the usual one of that many channels; empty where they are mixed by a
+    /// rule of our own.
     layout: ChannelLayout,
     resampler: Resampler,
 }
@@ -133,7 +140,7 @@ impl Mixer {
             Some(prepared) => prepared,
             None => self.prepare(shape)?,
         };
-        if shape.layout.channels() > self.output_layout.channels() && self.limiter.is_none() {
+        if i32::from(shape.channels) > self.output_layout.channels() && self.limiter.is_none() {
             self.limiter = Some(Limiter::new(self.output_rate_hz));
         }
         // The resampler compares each frame with what it was made for, and knows no unordered channels.
@@ -181,9 +188,8 @@ impl Mixer {
     /// # Errors
     /// Nothing can be made of such samples.
     fn prepare(&self, shape: Shape) -> Result<Prepared, Verdict> {
-        let usual = ChannelLayout::default(shape.layout.channels());
-        for layout in [shape.layout, usual] {
-            let made = Resampler::get_with(
+        let resampler_of = |layout| {
+            Resampler::get_with(
                 shape.format,
                 layout,
                 shape.rate_hz,
@@ -191,20 +197,31 @@ impl Mixer {
                 self.output_layout,
                 self.output_rate_hz,
                 mixing_options(shape.format),
-            );
-            match made {
-                Ok(resampler) => {
-                    return Ok(Prepared {
-                        shape,
-                        layout,
-                        resampler,
-                    });
-                }
-                // Some orders of channels have no rule for mixing down, such as a lone subwoofer.
-                Err(error) => tracing::debug!(%error, "this order of channels cannot be mixed"),
-            }
-        }
-        Err(Verdict::Damaged)
+            )
+        };
+        let by_layout = |layout: ChannelLayout| {
+            let is_known = !layout.is_empty() && !shape.is_sound_field;
+            let resampler = is_known.then(|| resampler_of(layout).ok()).flatten()?;
+            Some((layout, resampler))
+        };
+        let by_matrix = || -> Result<_, Error> {
+            let mut resampler = resampler_of(ChannelLayout::STEREO)?;
+            let matrix = mixing_matrix(shape, self.output_layout.channels() == 1);
+            raw::mix_by_matrix(&mut resampler, shape.channels, shape.is_sound_field, &matrix)?;
+            Ok((ChannelLayout::empty(), resampler))
+        };
+        // Some orders of channels have no rule for mixing down, such as a lone subwoofer, and most numbers of channels above
+        // eight have no usual order.
+        let made = by_layout(shape.layout).or_else(|| by_layout(usual_layout(shape.channels)));
+        let (layout, resampler) = made.map_or_else(by_matrix, Ok).map_err(|error| {
+            tracing::debug!(%error, "these samples cannot be mixed");
+            Verdict::Damaged
+        })?;
+        Ok(Prepared {
+            shape,
+            layout,
+            resampler,
+        })
     }
 
     /// Makes room for that many samples in `mixed`.
@@ -234,6 +251,33 @@ impl Mixer {
             None => consume(block),
         }
     }
+}
+
+/// The order that so many channels usually have; empty where there is none that can be told.
+fn usual_layout(channels: u16) -> ChannelLayout {
+    let layout = ChannelLayout::default(i32::from(channels));
+    // Some places of loudspeakers have no name here.
+    let is_whole = layout.channels() == i32::from(channels);
+    if is_whole { layout } else { ChannelLayout::empty() }
+}
+
+/// How much of each channel goes to the left and then to the right, or to the only one: where libswresample knows no rule.
+///
+/// A sound field is heard by two microphones with the characteristic of a cardioid, turned to the left and to the right; what
+/// they make of it follows from its first two channels, W (all around) and Y (left less right).
+/// Source: J. Daniel, "Spatial Sound Encoding Including Near Field Effect" (AmbiX order and SN3D weights, as libav has them).
+///
+/// Channels in no known order are heard on both sides, all of them as loud as fits.
+fn mixing_matrix(shape: Shape, mono: bool) -> Vec<f64> {
+    let rows: &[[f64; 2]] = match mono {
+        true => &[[1.0, 0.0]],
+        false => &[[0.5, 0.5], [0.5, -0.5]],
+    };
+    let evenly = 1.0 / f64::from(shape.channels);
+    rows.iter()
+        .flat_map(|row| (0..usize::from(shape.channels)).map(|channel| row.get(channel).copied().unwrap_or(0.0)))
+        .map(|field| if shape.is_sound_field { field } else { evenly })
+        .collect()
 }
 
 /// Integer sources are mixed down without exceeding full scale, float ones at full loudness, as in the `ffmpeg` command,
@@ -297,6 +341,31 @@ mod tests {
         let expected = 4800 + 9600 + 2400 + 4800;
         assert!(left.len().abs_diff(expected) <= 4, "{}", left.len());
         assert!((left[2400] - 0.5).abs() < 1e-3 && (left[left.len() - 100] - 0.5).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_sound_field_is_heard_from_the_side_it_comes_from() {
+        let mut frame = frame_of(ChannelLayout::default(4), 48_000, 0.0);
+        raw::make_sound_field(&mut frame);
+        // From the left: as much in Y as in W.
+        for plane in 0..2 {
+            frame.plane_mut::<f32>(plane).fill(0.5);
+        }
+        for mono in [false, true] {
+            let mut mixer = Mixer::new(mono, 48_000);
+            let shape = Shape::of(&frame, 4).unwrap().unwrap();
+            let mut heard = 0;
+            let mut check = |block: Block<'_>| {
+                heard += block.left.len();
+                assert!(block.left.iter().all(|sample| *sample == 0.5));
+                assert_eq!(block.right.is_none(), mono);
+                assert!(block.right.unwrap_or_default().iter().all(|sample| *sample == 0.0));
+                Ok(())
+            };
+            mixer.push(&mut frame, shape, &mut check).unwrap();
+            mixer.finish(&mut check).unwrap();
+            assert_eq!(heard, 4800);
+        }
     }
 
     #[test]

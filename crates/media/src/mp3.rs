@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::choice::ChosenTrack;
 use crate::encoder::Mp3Format;
 use crate::head::Head;
 use crate::join::Joiner;
@@ -167,6 +168,7 @@ impl<'a> Mp3<'a> {
             bytes_read: 0,
             source_bytes: None,
             errors: 0,
+            track: ChosenTrack::ONLY,
             notes: Vec::new(),
         })
     }

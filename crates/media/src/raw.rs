@@ -11,6 +11,7 @@ use std::ptr;
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::{Input, StreamIo};
 use ffmpeg_next::format::stream::{Stream, StreamMut};
+use ffmpeg_next::software::resampling::Context as Resampler;
 use mp3lame_encoder::{BuildError, Builder, ffi as lame};
 
 /// Opens a source under a file name, and reads no more of it than the container's own header.
@@ -78,12 +79,84 @@ pub(crate) fn seek(demuxer: &mut Input, stream_index: usize, timestamp: i64) -> 
     Ok(())
 }
 
+/// Whether the channels of a frame are a sound field (Ambisonics).
+pub(crate) fn is_sound_field(frame: &ff::frame::Audio) -> bool {
+    // SAFETY: the frame lives as long as its wrapper, which is borrowed.
+    let order = unsafe { (*frame.as_ptr()).ch_layout.order };
+    order == ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC
+}
+
+/// Says of a frame that its channels are a sound field.
+#[cfg(test)]
+pub(crate) fn make_sound_field(frame: &mut ff::frame::Audio) {
+    // SAFETY: the frame is borrowed mutably. Its order was a plain one, which owns nothing.
+    unsafe {
+        let frame = &mut *frame.as_mut_ptr();
+        frame.channel_layout = 0;
+        frame.ch_layout.order = ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC;
+        frame.ch_layout.u.mask = 0;
+    }
+}
+
+/// Has a resampler take sound of that many channels in no known order, or of a sound field, and mix it by a matrix: for each
+/// output channel in turn, how much of each input channel it gets.
+///
+/// # Errors
+/// libswresample does not take so many, or has no memory; the resampler is then of no more use.
+///
+/// # Panics
+/// The matrix is too short.
+pub(crate) fn mix_by_matrix(
+    resampler: &mut Resampler,
+    channels: u16,
+    is_sound_field: bool,
+    matrix: &[f64],
+) -> Result<(), ff::Error> {
+    let output = resampler.output().channel_layout;
+    assert!(matrix.len() >= usize::from(channels) * usize::try_from(output.channels()).unwrap_or(usize::MAX));
+    let options = [(c"icl", 0), (c"ich", i64::from(channels))];
+    // SAFETY: the context is valid, and borrowed mutably. It is closed before what it was made for changes, and opened again
+    // after. The layouts are of orders that own nothing, and copied. Of the matrix, as many numbers are read as there are
+    // pairs of an input and an output.
+    let answers = unsafe {
+        let mut output_layout: ff::ffi::AVChannelLayout = std::mem::zeroed();
+        let mut layout = output_layout;
+        ff::ffi::av_channel_layout_from_mask(&raw mut output_layout, output.bits());
+        layout.nb_channels = i32::from(channels);
+        if is_sound_field {
+            layout.order = ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC;
+        }
+        let context = resampler.as_mut_ptr();
+        ff::ffi::swr_close(context);
+        let [layout_of_old, count_of_old] =
+            options.map(|(name, value)| ff::ffi::av_opt_set_int(context.cast(), name.as_ptr(), value, 0));
+        [
+            layout_of_old,
+            count_of_old,
+            ff::ffi::av_opt_set_chlayout(context.cast(), c"ichl".as_ptr(), &raw const layout, 0),
+            ff::ffi::av_opt_set_chlayout(context.cast(), c"ochl".as_ptr(), &raw const output_layout, 0),
+            ff::ffi::swr_set_matrix(context, matrix.as_ptr(), i32::from(channels)),
+            ff::ffi::swr_init(context),
+        ]
+    };
+    match answers.into_iter().find(|answer| *answer < 0) {
+        Some(failed) => Err(ff::Error::from(failed)),
+        None => Ok(()),
+    }
+}
+
 /// Whether the container has this packet only for the decoder's sake, and its sound is to be dropped.
 pub(crate) fn is_discarded(packet: &ff::Packet) -> bool {
     use ff::packet::Ref;
     // SAFETY: the packet lives as long as its wrapper, which is borrowed.
     let flags = unsafe { (*packet.as_ptr()).flags };
     flags & ff::ffi::AV_PKT_FLAG_DISCARD != 0
+}
+
+/// Whether a packet is protected, by what its container says of it.
+pub(crate) fn is_encrypted(packet: &ff::Packet) -> bool {
+    let mut side_data = packet.side_data();
+    side_data.any(|data| data.kind() == ff::packet::side_data::Type::EncryptionInfo)
 }
 
 /// How many places the container's index has for this stream.
@@ -226,6 +299,106 @@ pub(crate) fn sample_rate_hz(stream: &Stream<'_>) -> u32 {
     // SAFETY: the stream and its codec parameters live as long as their context, which `stream` borrows.
     let rate = unsafe { (*(*stream.as_ptr()).codecpar).sample_rate };
     u32::try_from(rate).unwrap_or(0)
+}
+
+/// What a container's header tells of the widths of plain samples.
+pub(crate) struct Widths {
+    /// Bytes of one sample of every channel.
+    pub(crate) block_bytes: u64,
+    pub(crate) bits_per_second: u64,
+    /// The container's own number for the form of the samples.
+    pub(crate) tag: u32,
+}
+
+/// The widths that a container's header tells; 0 for what it does not.
+pub(crate) fn widths(stream: &Stream<'_>) -> Widths {
+    // SAFETY: the stream and its codec parameters live as long as their context, which `stream` borrows.
+    let parameters = unsafe { &*(*stream.as_ptr()).codecpar };
+    Widths {
+        block_bytes: u64::try_from(parameters.block_align).unwrap_or(0),
+        bits_per_second: u64::try_from(parameters.bit_rate).unwrap_or(0),
+        tag: parameters.codec_tag,
+    }
+}
+
+/// Has the samples of a stream taken for others, of that many bytes each, and corrects the length that libav computed from
+/// narrower ones: it would go beyond the file.
+pub(crate) fn set_sample_width(stream: &mut StreamMut<'_>, id: ff::codec::Id, bytes: u64, file_bytes: Option<u64>) {
+    // SAFETY: the stream and its codec parameters live as long as their context, which `stream` borrows mutably. libav looks
+    // at them again before it uses them.
+    unsafe {
+        let stream = &mut *stream.as_mut_ptr();
+        let parameters = &mut *stream.codecpar;
+        let bits = i64::try_from(bytes * 8).unwrap_or(i64::MAX);
+        let taken_bits = i64::from(parameters.bits_per_coded_sample);
+        let block_bytes = i64::from(parameters.block_align);
+        let file_bytes = file_bytes.and_then(|bytes| i64::try_from(bytes).ok());
+        if file_bytes.is_some_and(|file_bytes| stream.duration.saturating_mul(block_bytes) > file_bytes) {
+            stream.duration = stream.duration.saturating_mul(taken_bits) / bits;
+        }
+        parameters.codec_id = id.into();
+        parameters.bits_per_coded_sample = i32::try_from(bits).unwrap_or(i32::MAX);
+    }
+}
+
+/// Where the next byte comes from that libav reads. None where it does not know.
+pub(crate) fn position(demuxer: &Input) -> Option<u64> {
+    // SAFETY: the context and its I/O are valid, and the demuxer is not in use; a seek by nothing only tells the position.
+    let position = unsafe { ff::ffi::avio_seek((*demuxer.as_ptr()).pb, 0, libc::SEEK_CUR) };
+    u64::try_from(position).ok()
+}
+
+/// Whether a stream is protected as a whole, by what its container says: an MP4 of Apple or of Audible by the kind of the stream,
+/// a Matroska file by the name of its key.
+pub(crate) fn is_protected(stream: &Stream<'_>) -> bool {
+    let tag = widths(stream).tag.to_le_bytes();
+    let has_key = || {
+        let description = stream_description(stream);
+        description.iter().any(|(name, _)| name == b"enc_key_id")
+    };
+    [b"drms", b"aavd"].contains(&&tag) || has_key()
+}
+
+/// Whether a stream is to be mixed into another one, and nothing by itself.
+pub(crate) fn is_dependent(stream: &Stream<'_>) -> bool {
+    // SAFETY: the stream lives as long as its context, which `stream` borrows.
+    let disposition = unsafe { (*stream.as_ptr()).disposition };
+    disposition & ff::ffi::AV_DISPOSITION_DEPENDENT != 0
+}
+
+/// What the container has for the decoder of a stream, besides its packets.
+pub(crate) fn extradata<'a>(stream: &'a Stream<'_>) -> &'a [u8] {
+    // SAFETY: the codec parameters live as long as the context, which `stream` borrows; the data is null or as long as they
+    // say.
+    unsafe {
+        let parameters = &*(*stream.as_ptr()).codecpar;
+        let length = usize::try_from(parameters.extradata_size).unwrap_or(0);
+        match parameters.extradata.is_null() {
+            true => &[],
+            false => std::slice::from_raw_parts(parameters.extradata, length),
+        }
+    }
+}
+
+/// Whether libav knows the playing time only from the size of the file and the bitrate of its first packets.
+pub(crate) fn is_duration_guessed(demuxer: &Input) -> bool {
+    // SAFETY: the context is the demuxer's own, which is borrowed.
+    let method = unsafe { (*demuxer.as_ptr()).duration_estimation_method };
+    method == ff::ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE
+}
+
+/// Goes on reading at a byte of the source, where its container can be followed from anywhere.
+///
+/// # Errors
+/// It cannot.
+pub(crate) fn seek_to_byte(demuxer: &mut Input, byte: u64) -> Result<(), ff::Error> {
+    let byte = i64::try_from(byte).map_err(|_| ff::Error::InvalidData)?;
+    // SAFETY: the context is valid, and borrowed mutably; with this flag the number of the stream is not used.
+    let answer = unsafe { ff::ffi::av_seek_frame(demuxer.as_mut_ptr(), -1, byte, ff::ffi::AVSEEK_FLAG_BYTE) };
+    if answer < 0 {
+        return Err(ff::Error::from(answer));
+    }
+    Ok(())
 }
 
 /// Whether streams may appear that the header did not tell of.

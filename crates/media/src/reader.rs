@@ -75,15 +75,16 @@ impl Reader {
     }
 
     /// Up to `count` bytes from `position`, which are then read again as if they never had been. Less only where the file
-    /// ends; of a stream only its start can be looked at, before anything else was read.
+    /// ends; of a stream only what follows its start without a gap can be looked at, while it is being opened.
     ///
     /// # Errors
     /// The reason is kept in the watch.
     pub(crate) fn look(&mut self, position: u64, count: usize) -> io::Result<Vec<u8>> {
+        let before = self.stream_position()?;
         self.seek(SeekFrom::Start(position))?;
         let mut bytes = Vec::new();
         Read::by_ref(self).take(count as u64).read_to_end(&mut bytes)?;
-        self.seek(SeekFrom::Start(0))?;
+        self.seek(SeekFrom::Start(before))?;
         Ok(bytes)
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Why;
+
 /// One thing that was done beyond decoding all of the only audio track. The text is a sentence for the owner; as JSON it
 /// is an object of the code and the numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +16,15 @@ pub enum Note {
     LeftOut {
         /// How many.
         pieces: u64,
+    },
+    /// The file has several audio tracks, and this one was taken without having been asked for.
+    Track {
+        /// Its number among them, from 0.
+        number: u32,
+        /// How many there are.
+        of: u32,
+        /// What set it apart.
+        why: Why,
     },
     /// The sound begins after the picture, and the MP3 with silence.
     LateStart {
@@ -46,6 +57,7 @@ impl Note {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::LeftOut { .. } => "left_out",
+            Self::Track { .. } => "track",
             Self::LateStart { .. } => "late_start",
             Self::LateStartDropped { .. } => "late_start_dropped",
             Self::Gaps { .. } => "gaps",
@@ -57,7 +69,9 @@ impl Note {
     pub const fn is_loss(&self) -> bool {
         match self {
             Self::LeftOut { .. } | Self::Gaps { .. } => true,
-            Self::LateStart { .. } | Self::LateStartDropped { .. } | Self::GapsDropped { .. } => false,
+            Self::Track { .. } | Self::LateStart { .. } | Self::LateStartDropped { .. } | Self::GapsDropped { .. } => {
+                false
+            }
         }
     }
 
@@ -66,6 +80,7 @@ impl Note {
     pub(crate) const fn is_presentable(&self) -> bool {
         match self {
             Self::LeftOut { .. }
+            | Self::Track { .. }
             | Self::LateStart { .. }
             | Self::LateStartDropped { .. }
             | Self::Gaps { .. }
@@ -79,6 +94,12 @@ impl fmt::Display for Note {
         match self {
             Self::LeftOut { pieces: 1 } => f.write_str("One damaged piece of the file was left out."),
             Self::LeftOut { pieces } => write!(f, "{pieces} damaged pieces of the file were left out."),
+            Self::Track { number, of, why } => {
+                write!(
+                    f,
+                    "Of the {of} sound tracks, number {number} was taken (from 0): {why}."
+                )
+            }
             Self::LateStart { ms } => write!(
                 f,
                 "The sound begins {} after the picture; the MP3 begins with as much silence.",
@@ -130,6 +151,11 @@ mod tests {
         let notes = [
             Note::LeftOut { pieces: 1 },
             Note::LeftOut { pieces: 7 },
+            Note::Track {
+                number: 1,
+                of: 3,
+                why: Why::Main,
+            },
             Note::LateStart { ms: 3_000 },
             Note::LateStartDropped { ms: 3_000 },
             Note::Gaps { count: 1, ms: 5_013 },

@@ -68,7 +68,8 @@ pub struct Settings {
     pub channels: Option<u8>,
     /// Sample rate in Hz, one that MP3 has. None takes the one nearest to the source's.
     pub sample_rate_hz: Option<u32>,
-    /// Which audio track. None takes the one that the `ffmpeg` command would.
+    /// Which audio track. None takes one that can be decoded, and no commentary or description while there is a main one;
+    /// of several such the one that the `ffmpeg` command would.
     pub track: Option<Track>,
     /// Where the MP3 begins, on the source's own clock: counted from where the first of the file's pictures and sounds
     /// begins. None is the beginning.
@@ -91,11 +92,11 @@ pub struct Settings {
 /// What a source may not exceed; each limit has its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Playing time, as declared by the file and as decoded. 12 hours.
+    /// Playing time as decoded, or as the file states it where that is to be believed. 12 hours.
     pub duration: Duration,
-    /// Streams of any kind in the file. 64.
+    /// Audio tracks in the file. 64. Pictures, subtitles and attachments do not count.
     pub streams: u32,
-    /// Channels of the chosen audio. 8, which is 7.1.
+    /// Channels of the chosen audio. 64, the most that libswresample mixes.
     pub channels: u32,
     /// Length of the MP3. 2 GiB: more than 12 hours at 320 kbit/s.
     pub output_bytes: u64,
@@ -109,7 +110,7 @@ impl Default for Limits {
         Self {
             duration: Duration::from_secs(12 * 3600),
             streams: 64,
-            channels: 8,
+            channels: 64,
             output_bytes: 2 << 30,
             time: Duration::from_secs(4 * 3600),
         }

@@ -21,11 +21,15 @@ pub enum Verdict {
         /// Where it was to begin.
         start: Duration,
     },
-    /// Media whose audio no decoder is allowed for.
-    UnknownAudio {
-        /// The codec's name, in libav's spelling.
-        codec: String,
+    /// Media that announces a track of audio and holds nothing of it.
+    EmptyAudio,
+    /// Media whose audio is of a kind that is not decoded.
+    UnsupportedAudio {
+        /// What people call it.
+        kind: String,
     },
+    /// Media whose audio is encrypted, and the key is elsewhere.
+    Protected,
     /// Media of which nothing, or almost nothing, can be decoded.
     Damaged,
     /// Media that breaks the process it is converted in: by a crash, or by needing more memory than a conversion may have.
@@ -39,7 +43,7 @@ pub enum Verdict {
         /// The longest that is allowed.
         limit: Duration,
     },
-    /// Holds more streams than allowed.
+    /// Holds more audio tracks than allowed.
     TooManyStreams {
         /// How many it holds.
         streams: u32,
@@ -69,9 +73,10 @@ impl Verdict {
     /// The stable name of this kind of verdict; several variants can share one.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::NoAudio | Self::NoSuchTrack { .. } | Self::NothingThere { .. } | Self::UnknownAudio { .. } => {
-                "no_audio"
-            }
+            Self::NoAudio | Self::NoSuchTrack { .. } | Self::NothingThere { .. } => "no_audio",
+            Self::EmptyAudio => "empty_audio",
+            Self::UnsupportedAudio { .. } => "unsupported_audio",
+            Self::Protected => "protected",
             Self::Damaged | Self::Crashed => "damaged",
             Self::NotMedia | Self::Empty => "not_media",
             Self::TooLong { .. } => "too_long",
@@ -99,10 +104,18 @@ impl fmt::Display for Verdict {
                 "The sound ends before the start that was chosen ({} s). Choose an earlier one.",
                 start.as_secs_f64()
             ),
-            Self::UnknownAudio { codec } => write!(
+            Self::EmptyAudio => f.write_str(
+                "The file has a sound track with nothing in it, and so no sound. Check that the microphone or the sound was \
+                 switched on when it was recorded or exported.",
+            ),
+            Self::UnsupportedAudio { kind } => write!(
                 f,
-                "The sound is in a format that cannot be converted ({codec}). Export the file again with AAC, MP3 or \
-                 Opus sound."
+                "The sound is of a kind that cannot be converted: {kind}. The file is whole; export it again with AAC, \
+                 MP3 or Opus sound."
+            ),
+            Self::Protected => f.write_str(
+                "The file is protected against copying (DRM), and its sound cannot be converted. Only whoever sold or lent \
+                 it can give it without the protection.",
             ),
             Self::Damaged => f.write_str(
                 "The file is damaged or incomplete: no sound could be read from it. Check that it plays, and send it \
@@ -123,7 +136,7 @@ impl fmt::Display for Verdict {
             ),
             Self::TooManyStreams { streams, limit } => write!(
                 f,
-                "The file holds {streams} tracks; {limit} are allowed. Export it again with fewer tracks."
+                "The file holds {streams} audio tracks; {limit} are allowed. Export it again with fewer of them."
             ),
             Self::TooManyChannels { channels, limit } => write!(
                 f,
@@ -172,9 +185,11 @@ mod tests {
             Verdict::NothingThere {
                 start: Duration::from_millis(1_500),
             },
-            Verdict::UnknownAudio {
-                codec: "sonic".to_owned(),
+            Verdict::EmptyAudio,
+            Verdict::UnsupportedAudio {
+                kind: "xHE-AAC".to_owned(),
             },
+            Verdict::Protected,
             Verdict::Damaged,
             Verdict::Crashed,
             Verdict::NotMedia,
@@ -183,7 +198,10 @@ mod tests {
                 limit: Duration::from_secs(12 * 3600),
             },
             Verdict::TooManyStreams { streams: 65, limit: 64 },
-            Verdict::TooManyChannels { channels: 16, limit: 8 },
+            Verdict::TooManyChannels {
+                channels: 65,
+                limit: 64,
+            },
             Verdict::OutputTooLarge { limit_bytes: 2 << 30 },
             Verdict::TimeLimit {
                 limit: Duration::from_secs(90),
@@ -197,7 +215,7 @@ mod tests {
             }
         }
         assert!(verdicts[2].to_string().contains("(1.5 s)"));
-        assert!(verdicts[8].to_string().contains("12 hours"));
-        assert!(verdicts[12].to_string().contains("90 seconds"));
+        assert!(verdicts[10].to_string().contains("12 hours"));
+        assert!(verdicts[14].to_string().contains("90 seconds"));
     }
 }

@@ -243,6 +243,7 @@ fn report(converted: &media::Converted, took: Duration) -> serde_json::Value {
         "bytes_read": converted.bytes_read,
         "source_bytes": converted.source_bytes,
         "errors": converted.errors,
+        "track": converted.track,
         "notes": converted.notes.iter().map(converter::note).collect::<Vec<_>>(),
         "took_seconds": took.as_secs_f64(),
     })

@@ -174,6 +174,13 @@ pub fn recording_in_two_files() -> (PathBuf, PathBuf) {
     )
 }
 
+/// A Matroska file whose sound is encrypted, as far as it says.
+pub fn encrypted() -> PathBuf {
+    kept("mkv-encrypted-1.mkv", |path| {
+        write(path, &by_hand::encrypted_matroska())
+    })
+}
+
 /// A video without sound.
 pub fn without_audio() -> PathBuf {
     made(&WITHOUT_AUDIO)

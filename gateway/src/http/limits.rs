@@ -26,7 +26,7 @@ struct MediaLimits {
 const MEDIA: MediaLimits = MediaLimits {
     duration_seconds: 12 * 3600,
     streams: 64,
-    channels: 8,
+    channels: 64,
     mp3_bytes: 2 << 30,
     conversion_seconds: 4 * 3600,
 };

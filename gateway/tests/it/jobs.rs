@@ -177,7 +177,7 @@ async fn the_limits_are_told_to_anybody_as_they_are_set() {
             "gaps": ["silence", "drop"],
         },
         "media": {
-            "duration_seconds": 43200, "streams": 64, "channels": 8, "mp3_bytes": 2_147_483_648_u64,
+            "duration_seconds": 43200, "streams": 64, "channels": 64, "mp3_bytes": 2_147_483_648_u64,
             "conversion_seconds": 14400,
         },
         "request": {"max_head_bytes": 65536, "max_headers": 100, "head_seconds": 10},

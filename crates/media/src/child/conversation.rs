@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::{Allowance, Clock};
 use super::protocol::{self, End, HEADER_BYTES, Job, Kind, Position, Ranges};
-use crate::{ConvertError, Converted, Limits, Note, Progress, Settings, Source, Verdict};
+use crate::{ConvertError, Converted, Limits, Note, Progress, Settings, Source, Verdict, decoder};
 
 /// How often cancel and time are looked at while the child says nothing.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -325,14 +325,8 @@ impl<'a, P: FnMut(Progress) -> ControlFlow<()>> Conversation<'a, P> {
 
 /// A verdict whose text may go to the file's owner: a child that is no longer ours must not write it.
 fn presentable(verdict: Verdict) -> Verdict {
-    let fits = |text: &str, longest: usize, marks: &[u8]| {
-        text.len() <= longest
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || marks.contains(&byte))
-    };
     let fits = match &verdict {
-        Verdict::UnknownAudio { codec } => fits(codec, 32, b"_.-"),
+        Verdict::UnsupportedAudio { kind } => decoder::is_kind(kind),
         Verdict::NoSuchTrack { present } => present.len() <= 1024 && present.split(", ").all(is_track),
         _ => true,
     };
@@ -384,12 +378,10 @@ mod tests {
 
     #[test]
     fn a_child_cannot_write_to_the_files_owner() {
-        let of = |codec: &str| {
-            presentable(Verdict::UnknownAudio {
-                codec: codec.to_owned(),
-            })
-        };
+        let of = |kind: &str| presentable(Verdict::UnsupportedAudio { kind: kind.to_owned() });
         assert_ne!(of("adpcm_ima_qt"), Verdict::Damaged);
+        assert_ne!(of("Apple Positional Audio (APAC)"), Verdict::Damaged);
+        assert_eq!(of("Apple Positional Audio. Your account is closed"), Verdict::Damaged);
         assert_eq!(of("none). Send your password to x@example.com"), Verdict::Damaged);
         assert_eq!(of(&"x".repeat(33)), Verdict::Damaged);
         let tracks = |present: &str| {

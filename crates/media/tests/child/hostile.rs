@@ -118,7 +118,8 @@ pub(crate) fn run_if_hostile() {
         }
         "lies" => {
             let converted = r#"{"Converted":{"head":[],"head_at":0,"size_bytes":1000,"duration":{"secs":1,"nanos":0},
-                "samples":1,"sample_rate_hz":8000,"channels":1,"bytes_read":0,"source_bytes":null,"errors":0,"notes":[]}}"#;
+                "samples":1,"sample_rate_hz":8000,"channels":1,"bytes_read":0,"source_bytes":null,"errors":0,"notes":[],
+                "track":{"number":0,"of":1,"why":"only"}}}"#;
             send(&mut begin(true), END, converted.as_bytes()).unwrap();
             wait();
         }

@@ -451,3 +451,93 @@ fn the_head_tells_constant_from_variable_and_where_to_seek() {
         assert!(places.is_sorted() && places[99] > 240, "{places:?}");
     }
 }
+
+/// The whole frames of some bytes, without what remains at their end.
+fn whole_frames(mut bytes: Vec<u8>) -> Vec<u8> {
+    const FRAME_BYTES: [usize; 2] = [417, 418];
+    let mut end = 0;
+    while bytes
+        .get(end..end + 4)
+        .is_some_and(|header| header[..2] == [0xff, 0xfb])
+    {
+        let length = FRAME_BYTES[usize::from(bytes[end + 2] >> 1 & 1)];
+        if end + length > bytes.len() {
+            break;
+        }
+        end += length;
+    }
+    bytes.truncate(end);
+    bytes
+}
+
+#[test]
+fn a_file_that_is_cut_off_keeps_every_whole_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    for extension in ["avi", "mkv", "mp4", "mov", "ts", "flv", "asf", "wav", "nut", "mp3"] {
+        let path = folder.path().join("whole").with_extension(extension);
+        let faststart = if matches!(extension, "mp4" | "mov") {
+            "-movflags +faststart"
+        } else {
+            ""
+        };
+        testkit::media::ffmpeg(
+            &format!("-f lavfi -i aevalsrc={SOUND}:s=44100:d=4 -c:a libmp3lame -b:a 128k {faststart}"),
+            &path,
+        );
+        let whole = fs::read(&path).unwrap();
+        for cut in [
+            whole.len() * 6 / 10,
+            whole.len() * 6 / 10 + 150,
+            whole.len() * 6 / 10 + 300,
+        ] {
+            let cut_path = folder.path().join("cut").with_extension(extension);
+            fs::write(&cut_path, &whole[..cut]).unwrap();
+            let expected = whole_frames(copied_by_ffmpeg(&cut_path));
+            assert!(expected.len() > 20_000);
+            let mp3 = convert_file(&cut_path, &settings_for(&cut_path)).unwrap();
+            let ours = &mp3.frames()[mp3.converted.head.len()..];
+            assert!(ours == expected, "{extension}: {} of {}", ours.len(), expected.len());
+            // And nothing of them is said to be left out at the end.
+            let frames = expected.len() as u64 * 2 / 835;
+            let played = mp3.converted.samples;
+            assert!(
+                frames * 1152 - played <= 1105,
+                "{extension}: {played} of {frames} frames"
+            );
+        }
+    }
+}
+
+/// What the head of the whole tells of its end is not true of a part.
+#[test]
+fn of_a_part_with_the_head_of_the_whole_nothing_is_cut_off_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("head.mp3");
+    let sound = format!("-f lavfi -i aevalsrc={SOUND}:s=44100 -af atrim=end_sample=88200 -id3v2_version 0");
+    testkit::media::ffmpeg(&format!("{sound} -c:a libmp3lame -b:a 128k"), &path);
+    let mp3 = fs::read(&path).unwrap();
+    let all = frames(&mp3);
+    // The head, and sixty of the frames.
+    let part = convert_bytes(avi_of(&all[..61]), &settings_for(Path::new("head.avi"))).unwrap();
+    assert_eq!(part.converted.samples, 60 * 1152 - 1105);
+}
+
+#[test]
+fn junk_before_the_first_frame_is_left_out_and_the_rest_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = source(folder.path(), "mp3", 44_100, "-b:a 128k -write_xing 0 -id3v2_version 0");
+    let mp3 = fs::read(&path).unwrap();
+    let all = frames(&mp3);
+    // The rest of a frame whose beginning is in no file, as in a recording that was cut.
+    let junk = &all[7][100..];
+    let mut pieces = all.clone();
+    pieces.insert(0, junk);
+    pieces.insert(20, junk);
+    let copied = convert_bytes(avi_of(&pieces), &settings_for(Path::new("junk.avi"))).unwrap();
+    assert!(copied.frames()[copied.converted.head.len()..] == mp3);
+    assert!(
+        (1..=2).contains(&copied.converted.errors),
+        "{}",
+        copied.converted.errors
+    );
+}

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod changes;
+mod channels;
+mod choice;
 mod clock;
 mod copy;
 mod covers;
@@ -10,6 +12,8 @@ mod failures;
 mod formats;
 mod head;
 mod hostile;
+mod late;
+mod lengths;
 mod mixing;
 mod options;
 mod parallel;
@@ -19,3 +23,5 @@ mod support;
 mod tags;
 mod tones;
 mod tracks;
+mod verdicts;
+mod widths;

@@ -131,7 +131,7 @@ fn every_limit_has_its_verdict() {
         (
             "too_many_streams",
             Limits {
-                streams: 1,
+                streams: 0,
                 ..unlimited
             },
         ),

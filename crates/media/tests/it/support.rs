@@ -38,9 +38,55 @@ impl Pcm {
         (self.samples.len() / self.channels) as u64
     }
 
+    /// The samples of one channel.
+    pub(crate) fn channel(&self, channel: usize) -> Vec<f32> {
+        self.samples
+            .iter()
+            .copied()
+            .skip(channel)
+            .step_by(self.channels)
+            .collect()
+    }
+
+    /// The loudest sample.
+    pub(crate) fn peak(&self) -> f32 {
+        self.samples.iter().fold(0.0, |peak, sample| peak.max(sample.abs()))
+    }
+
+    /// The frequency in Hz that is the loudest in each whole half second of a channel, of the multiples of 100 Hz up to
+    /// 3400 Hz; 0 where there is next to no sound.
+    pub(crate) fn tones(&self, channel: usize) -> Vec<u16> {
+        let half_second = usize::try_from(self.rate_hz / 2).unwrap();
+        self.channel(channel)
+            .chunks_exact(half_second)
+            .map(|samples| {
+                if samples.iter().all(|sample| sample.abs() < 0.005) {
+                    return 0;
+                }
+                let candidates = (1..=34).map(|hundred| hundred * 100);
+                let loudness = |frequency: u16| power(samples, f64::from(frequency) / f64::from(self.rate_hz));
+                candidates
+                    .max_by(|one, other| loudness(*one).total_cmp(&loudness(*other)))
+                    .unwrap()
+            })
+            .collect()
+    }
+
     pub(crate) fn seconds(&self) -> f64 {
         f64::from(u32::try_from(self.frames()).unwrap()) / f64::from(self.rate_hz)
     }
+}
+
+/// How much of that frequency, in turns per sample, there is.
+///
+/// Source: G. Goertzel, "An Algorithm for the Evaluation of Finite Trigonometric Series" (1958).
+fn power(samples: &[f32], frequency: f64) -> f64 {
+    let turn = 2.0 * (std::f64::consts::TAU * frequency).cos();
+    let (mut last, mut before) = (0.0, 0.0);
+    for sample in samples {
+        (last, before) = (f64::from(*sample) + turn * last - before, last);
+    }
+    last * last + before * before - turn * last * before
 }
 
 pub(crate) fn go_on(_: Progress) -> ControlFlow<()> {

@@ -122,6 +122,32 @@ pub(super) fn recording(continuation: u16, loudest: i16) -> Vec<u8> {
 
 /// A Matroska file whose sound is compressed once more, with bzip2, as the format allows: a square wave for two seconds.
 pub(super) fn compressed_matroska() -> Vec<u8> {
+    // How is number 1.
+    matroska(&matroska_inside(&[b"\x50\x34", b"\x42\x54"], &[1]))
+}
+
+/// A Matroska file whose sound is said to be encrypted.
+pub(super) fn encrypted_matroska() -> Vec<u8> {
+    let is_encryption = matroska_element(b"\x50\x33", &[1]);
+    let key_name = matroska_inside(&[b"\x50\x35", b"\x47\xe2"], b"the name of a key");
+    matroska(&[is_encryption, key_name].concat())
+}
+
+fn matroska_element(id: &[u8], content: &[u8]) -> Vec<u8> {
+    // A length of 14 bits.
+    let length = 0x4000 | u16::try_from(content.len()).unwrap_or(0);
+    [id, &length.to_be_bytes(), content].concat()
+}
+
+fn matroska_inside(path: &[&[u8]], content: &[u8]) -> Vec<u8> {
+    let innermost = content.to_vec();
+    path.iter()
+        .rev()
+        .fold(innermost, |content, id| matroska_element(id, &content))
+}
+
+/// A Matroska file whose blocks of sound are compressed with bzip2, or encoded in whatever way `encoding` says.
+fn matroska(encoding: &[u8]) -> Vec<u8> {
     const BLOCKS: u16 = 20;
     const BLOCK_MILLISECONDS: u16 = 100;
     // 800 samples of 16 bits.
@@ -130,30 +156,21 @@ pub(super) fn compressed_matroska() -> Vec<u8> {
         0x02, 0x08, 0x40, 0x00, 0x44, 0x20, 0x00, 0x30, 0xcd, 0x34, 0x0a, 0x4a, 0x69, 0x82, 0x2e, 0x13, 0xc2, 0x53,
         0x09, 0x4c, 0x27, 0x04, 0x5f, 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, 0xb2, 0x86, 0xfe, 0xa8,
     ];
-    let element = |id: &[u8], content: &[u8]| {
-        // A length of 14 bits.
-        let length = 0x4000 | u16::try_from(content.len()).unwrap_or(0);
-        [id, &length.to_be_bytes(), content].concat()
-    };
-    let inside = |path: &[&[u8]], content: &[u8]| {
-        let innermost = content.to_vec();
-        path.iter().rev().fold(innermost, |content, id| element(id, &content))
-    };
+    let (element, inside) = (matroska_element, matroska_inside);
     let header = inside(&[b"\x1a\x45\xdf\xa3", b"\x42\x82"], b"matroska");
     let sound = [
         element(b"\xb5", &8000_f32.to_be_bytes()),
         element(b"\x9f", &[1]),
         element(b"\x62\x64", &[16]),
     ];
-    // What is compressed are the blocks; how is number 1.
-    let compression = inside(&[b"\x6d\x80", b"\x62\x40", b"\x50\x34", b"\x42\x54"], &[1]);
+    let encoding = inside(&[b"\x6d\x80", b"\x62\x40"], encoding);
     let track = [
         element(b"\xd7", &[1]),
         element(b"\x73\xc5", &[1]),
         element(b"\x83", &[2]),
         element(b"\x86", b"A_PCM/INT/LIT"),
         element(b"\xe1", &sound.concat()),
-        compression,
+        encoding,
     ];
     let tracks = inside(&[b"\x16\x54\xae\x6b", b"\xae"], &track.concat());
     let mut cluster = element(b"\xe7", &[0]);

@@ -67,12 +67,6 @@ pub(crate) fn begins_like_media(start: &[u8]) -> bool {
     is_mov(start) || AT_START.iter().any(|begin| start.starts_with(begin))
 }
 
-/// Whether the file is one that Audible sells, by its major brand.
-pub(crate) fn is_protected(start: &[u8]) -> bool {
-    let brand = start.get(4..12).unwrap_or_default();
-    brand == b"ftypaax " || brand == b"ftypaaxc"
-}
-
 /// Whether the file begins like MP4, MOV or 3GP, the containers whose index can be at the end.
 pub(crate) fn is_mov(start: &[u8]) -> bool {
     const BOXES: [&[u8]; 7] = [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"];

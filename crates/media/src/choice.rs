@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decoder;
 use crate::input::BELIEVED_PROBE_SCORE;
-use crate::{ConvertError, Note, Track, Verdict, allowed, language, raw};
+use crate::{ConvertError, Note, Track, Verdict, allowed, language, protection, raw};
 
 /// What marks a track that plays beside the main one: a commentary, a description of the picture, sound for the hard of
 /// hearing, a song without its singer.
@@ -122,7 +122,7 @@ struct Candidate {
 impl Candidate {
     fn of(number: u32, stream: &Stream<'_>) -> Self {
         Self {
-            is_open: !raw::is_protected(stream),
+            is_open: !protection::is_protected(stream),
             has_packets: has_packets(stream),
             is_main: is_main(stream),
             is_default: stream.disposition().contains(Disposition::DEFAULT),
@@ -213,6 +213,7 @@ fn is_main(stream: &Stream<'_>) -> bool {
     let is_beside_by_title = BESIDE_TITLES.iter().any(|words| title.contains(words));
     !stream.disposition().intersects(BESIDE) && !raw::is_dependent(stream) && !is_beside_by_title
 }
+
 /// The audio tracks of a file, for people.
 pub(crate) fn audio_tracks(demuxer: &ff::format::context::Input) -> String {
     let tracks = demuxer.streams().filter(is_audio).enumerate();

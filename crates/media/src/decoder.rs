@@ -4,7 +4,7 @@ use ffmpeg_next as ff;
 use ffmpeg_next::codec::Id;
 use ffmpeg_next::format::stream::Stream;
 
-use crate::{ConvertError, Verdict, allowed, raw};
+use crate::{ConvertError, Verdict, allowed, protection, raw};
 
 /// Kinds of sound that libav has no name for, by the names that containers have for them.
 ///
@@ -38,7 +38,7 @@ const AAC_KINDS: [(u8, &str); 5] = [
 /// # Errors
 /// Sound of a kind that is not decoded, or protected; settings of the decoder that make no sense; no memory.
 pub(crate) fn open(stream: &Stream<'_>) -> Result<ff::decoder::Audio, ConvertError> {
-    if raw::is_protected(stream) {
+    if protection::is_protected(stream) {
         return Err(Verdict::Protected.into());
     }
     let parameters = stream.parameters();

@@ -4,24 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ffmpeg_next as ff;
-use ffmpeg_next::format::context::StreamIo;
 
-use crate::boxes::Layout;
-use crate::choice::{self, ChosenTrack, is_audio, language_of, verdict_without_audio};
+use crate::choice::{self, ChosenTrack, language_of};
 use crate::decoder::{self, enough_memory, is_unsupported};
 use crate::extent::Extent;
-use crate::planner::Planner;
-use crate::reader::Reader;
-use crate::tags::{Cover, Tags, look_for_webp};
+use crate::tags::{Cover, Tags};
 use crate::timeline::Timeline;
 use crate::watch::Watch;
-use crate::{ConvertError, Note, Settings, Source, Verdict, allowed, cut, late, length, raw, scrambling, width};
-
-/// libav's buffer. Large ones read the video between the audio of a Flash file along with it.
-const BUFFER_BYTES: usize = 16 * 1024;
-
-/// How much of the file's start is kept, to tell afterwards what it is.
-const START_BYTES: usize = 64;
+use crate::{ConvertError, Note, Verdict, allowed, raw};
 
 /// The lowest score of a probe that is believed when nothing decodes: below, libav guessed.
 pub(crate) const BELIEVED_PROBE_SCORE: i32 = 26;
@@ -32,32 +22,8 @@ const ERRORS_PER_PACKET: u32 = 64;
 /// Less audio than this, from a file that also has errors, counts as nothing.
 pub(crate) const ALMOST_NOTHING: Duration = Duration::from_millis(50);
 
-/// What libav is told. The tests below prove that each list is in force.
-pub(crate) const OPTIONS: [(&str, &str); 4] = [
-    ("format_whitelist", allowed::FORMATS),
-    ("protocol_whitelist", allowed::PROTOCOLS),
-    ("codec_whitelist", allowed::CODECS),
-    // The playing time of MPEG streams is a guess from the timestamps at both ends, which jump in recordings of broadcasts;
-    // and up to 16 MB are read for it.
-    ("skip_estimate_duration_from_pts", "1"),
-];
-
-/// Has the fragments of an MP4 read one by one, as in a stream, instead of all of their indexes first.
-const ONE_BY_ONE: (&str, &str) = ("fflags", "+ignidx");
-
 /// How libav calls the container that describes its streams, not itself.
 const OGG: &str = "ogg";
-
-/// How libav calls the containers that mark scrambled packets.
-const TRANSPORT_STREAM: &str = "mpegts";
-const PROGRAM_STREAM: &str = "mpeg";
-
-/// How libav calls the container that tells of its protection among its tags, and what it calls those.
-const ASF: &str = "asf";
-const ASF_PROTECTION: [&[u8]; 2] = [b"ASF_Protection_Type", b"encryption"];
-
-/// How much is looked at for such marks.
-const SCRAMBLED_START_BYTES: usize = 512 * 1024;
 
 /// An open source and the decoder of its chosen audio stream.
 pub(crate) struct Input {
@@ -86,151 +52,15 @@ pub(crate) struct Input {
     has_packets: bool,
     /// Whether some of them are encrypted, or all of the file is marked so.
     is_protected: bool,
-    /// Whether the decoder said that it knows what this is and cannot do it.
-    is_unsupported: bool,
     /// Packets the decoder refused, and frames it could not make.
     pub(crate) errors: u64,
+    /// How many of those it knew and cannot do.
+    unsupported: u64,
     /// What was done beyond the plain case.
     pub(crate) notes: Vec<Note>,
 }
 
 impl Input {
-    /// Probes the source, chooses the audio stream, and opens its decoder.
-    ///
-    /// # Errors
-    /// Every verdict but those on length; a source that cannot be read; a cancel.
-    pub(crate) fn open(source: Source, settings: &Settings, watch: &Watch) -> Result<Self, ConvertError> {
-        // What libav would print holds text from the file, and belongs to nobody.
-        ff::log::set_level(ff::log::Level::Quiet);
-        let mut reader = Reader::new(source, watch.clone()).map_err(ConvertError::Read)?;
-        let why = |error| watch.check().err().unwrap_or(ConvertError::Read(error));
-        let start = reader.look(0, START_BYTES).map_err(why)?;
-        if start.is_empty() {
-            return Err(Verdict::Empty.into());
-        }
-        let length = reader.length_bytes();
-        let seekable = length.is_some();
-        let layout = match length {
-            Some(length) if allowed::is_mov(&start) => Layout::of(&mut reader, length).map_err(why)?,
-            _ => Layout::Unclear,
-        };
-        let hidden_cover = match length {
-            Some(_) => look_for_webp(&mut |at, count| reader.look(at, count)).map_err(why)?,
-            None => Cover::default(),
-        };
-        let mut options = OPTIONS.to_vec();
-        options.extend((layout == Layout::Fragmented).then_some(ONE_BY_ONE));
-        let opened = open_demuxer(reader.clone(), settings.extension(), &options);
-        let planner = Planner { layout, length };
-        let opened = opened.and_then(|mut demuxer| {
-            reader.follow(planner.of(&demuxer, is_audio));
-            // What cannot be read is told by the watch.
-            width::correct(&mut demuxer, &mut reader).map_err(|_| ff::Error::InvalidData)?;
-            if !planner.is_known(&demuxer) {
-                raw::probe_streams(&mut demuxer)?;
-            }
-            Ok(demuxer)
-        });
-        watch.check()?;
-        let mut demuxer = match opened {
-            Ok(demuxer) => demuxer,
-            Err(error) => {
-                enough_memory(error)?;
-                tracing::debug!(%error, "the source does not open");
-                return Err(match allowed::begins_like_media(&start) {
-                    _ if allowed::is_protected(&start) => Verdict::Protected.into(),
-                    true if !seekable && allowed::is_mov(&start) => ConvertError::NeedsSeeking,
-                    true => Verdict::Damaged.into(),
-                    false => Verdict::NotMedia.into(),
-                });
-            }
-        };
-        let is_protected = allowed::is_protected(&start) || is_protected(&demuxer, &mut reader).map_err(why)?;
-        let mut ahead = VecDeque::new();
-        if !demuxer.streams().any(|stream| is_audio(&stream)) && raw::has_streams_to_come(&demuxer) {
-            ahead = late::find_sound(&mut demuxer, length, watch)?;
-        }
-        let limits = &settings.limits;
-        let tracks = u32::try_from(demuxer.streams().filter(is_audio).count()).unwrap_or(u32::MAX);
-        if tracks > limits.streams {
-            return Err(Verdict::TooManyStreams {
-                streams: tracks,
-                limit: limits.streams,
-            }
-            .into());
-        }
-        if tracks == 0 && is_protected {
-            return Err(Verdict::Protected.into());
-        }
-        if tracks == 0 {
-            return Err(verdict_without_audio(&demuxer, &start).into());
-        }
-        let (track, stream_index, decoder) = choice::choose(&demuxer, settings.track.as_ref())?;
-        ahead.retain(|packet: &ff::Packet| packet.stream() == stream_index);
-        let extent = Extent::of(&demuxer, stream_index);
-        for mut stream in demuxer.streams_mut() {
-            if stream.index() != stream_index && !extent.watches(stream.index()) {
-                raw::discard(&mut stream);
-            }
-        }
-        let Some(stream) = demuxer.stream(stream_index) else {
-            return Err(ConvertError::Internal {
-                operation: "choosing the audio stream",
-                source: None,
-            });
-        };
-        let channels = raw::channels(&stream);
-        if channels > limits.channels {
-            return Err(Verdict::TooManyChannels {
-                channels,
-                limit: limits.channels,
-            }
-            .into());
-        }
-        if tracks > 1 {
-            reader.follow(planner.of(&demuxer, |other| other.index() == stream_index));
-        }
-        reader.opened();
-        // A length that is not to be believed refuses nothing: what is decoded will tell.
-        let declared = length::stated(&demuxer, &stream)
-            .filter(|stated| *stated <= limits.duration || length::is_plausible(*stated, length));
-        let duration = cut::playing_time(settings, declared);
-        if declared.is_some() && duration.is_some_and(|duration| duration > limits.duration) {
-            return Err(Verdict::TooLong { limit: limits.duration }.into());
-        }
-        watch.update(|progress| progress.duration = duration);
-        let has_exact_places = planner.has_exact_places(&demuxer, &stream);
-        tracing::debug!(
-            container = demuxer.format().name(),
-            codec = ?stream.parameters().id(),
-            channels,
-            streams = demuxer.nb_streams(),
-            "source opened"
-        );
-        Ok(Self {
-            demuxer,
-            decoder,
-            stream_index,
-            track,
-            watch: watch.clone(),
-            start,
-            seekable,
-            hidden_cover,
-            has_exact_places,
-            timeline: Timeline::default(),
-            extent,
-            declared,
-            has_packets: !ahead.is_empty(),
-            ahead,
-            is_over: false,
-            draining: false,
-            is_protected,
-            is_unsupported: false,
-            errors: 0,
-            notes: Vec::new(),
-        })
-    }
-
     /// The tag for the MP3: what the source says of itself, with this title where it has none.
     ///
     /// # Errors
@@ -284,9 +114,7 @@ impl Input {
                     errors_in_row = 0;
                 }
                 Err(error) => {
-                    enough_memory(error)?;
-                    self.is_unsupported |= is_unsupported(error);
-                    self.errors += 1;
+                    self.count(error)?;
                     errors_in_row += 1;
                     if errors_in_row > ERRORS_PER_PACKET {
                         return Ok(false);
@@ -304,9 +132,7 @@ impl Input {
                 self.is_protected = true;
                 self.errors += 1;
             } else if let Err(error) = self.decoder.send_packet(&packet) {
-                enough_memory(error)?;
-                self.is_unsupported |= is_unsupported(error);
-                self.errors += 1;
+                self.count(error)?;
             }
             return Ok(());
         }
@@ -315,6 +141,17 @@ impl Input {
         if self.decoder.send_eof().is_err() {
             self.errors += 1;
         }
+        Ok(())
+    }
+
+    /// Counts what the decoder could not do.
+    ///
+    /// # Errors
+    /// It wanted memory.
+    fn count(&mut self, error: ff::Error) -> Result<(), ConvertError> {
+        enough_memory(error)?;
+        self.errors += 1;
+        self.unsupported += u64::from(is_unsupported(error));
         Ok(())
     }
 
@@ -412,17 +249,20 @@ impl Input {
             return None;
         }
         let like_media = allowed::begins_like_media(&self.start);
+        let is_media = like_media || self.demuxer.probe_score() >= BELIEVED_PROBE_SCORE;
+        // A decoder also takes much of what is damaged for a kind that it does not know.
+        let is_unsupported = is_media && self.unsupported > 0 && self.unsupported == self.errors;
         let stream = self.demuxer.stream(self.stream_index);
         Some(if !self.seekable && allowed::is_mov(&self.start) {
             ConvertError::NeedsSeeking
         } else if self.is_protected {
             Verdict::Protected.into()
-        } else if let Some(stream) = stream.as_ref().filter(|_| self.is_unsupported) {
+        } else if let Some(stream) = stream.as_ref().filter(|_| is_unsupported) {
             let kind = decoder::kind_of(stream);
             Verdict::UnsupportedAudio { kind }.into()
         } else if stream.is_some_and(|stream| self.is_empty(&stream)) {
             Verdict::EmptyAudio.into()
-        } else if like_media || self.demuxer.probe_score() >= BELIEVED_PROBE_SCORE {
+        } else if is_media {
             Verdict::Damaged.into()
         } else {
             Verdict::NotMedia.into()
@@ -430,36 +270,5 @@ impl Input {
     }
 }
 
-/// Whether a container says that its sound is encrypted.
-///
-/// # Errors
-/// What would tell cannot be read; the reason is kept in the watch.
-fn is_protected(demuxer: &ff::format::context::Input, reader: &mut Reader) -> std::io::Result<bool> {
-    let mut start = || reader.look(0, SCRAMBLED_START_BYTES);
-    Ok(match demuxer.format().name() {
-        TRANSPORT_STREAM => scrambling::is_scrambled_transport(&start()?),
-        PROGRAM_STREAM => scrambling::is_scrambled_program(&start()?),
-        ASF => raw::description(demuxer)
-            .iter()
-            .any(|(name, _)| ASF_PROTECTION.contains(&name.as_slice())),
-        _ => false,
-    })
-}
-
-pub(crate) fn open_demuxer(
-    reader: Reader,
-    extension: Option<&str>,
-    options: &[(&str, &str)],
-) -> Result<ff::format::context::Input, ff::Error> {
-    let io = if reader.length_bytes().is_some() {
-        StreamIo::from_read_seek_with_capacity(reader, BUFFER_BYTES)
-    } else {
-        StreamIo::from_read_with_capacity(reader, BUFFER_BYTES)
-    }?;
-    let name = extension.map_or_else(|| "source".to_owned(), |known| format!("source.{known}"));
-    raw::open(io, &name, options.iter().collect())
-}
-
+pub(crate) mod open;
 mod place;
-#[cfg(test)]
-mod tests;

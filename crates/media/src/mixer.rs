@@ -59,9 +59,9 @@ impl Shape {
         if channels > limit {
             return Err(Verdict::TooManyChannels { channels, limit });
         }
-        let mut layout = frame.channel_layout();
+        let mut layout = raw::layout(frame);
         if u32::try_from(layout.channels()) != Ok(channels) {
-            layout = usual_layout(frame.channels());
+            layout = raw::usual_layout(frame.channels());
         }
         let usable = SOURCE_RATES_HZ.contains(&frame.rate()) && frame.format() != Sample::None && channels > 0;
         Ok(usable.then(|| Self {
@@ -143,8 +143,12 @@ impl Mixer {
         if i32::from(shape.channels) > self.output_layout.channels() && self.limiter.is_none() {
             self.limiter = Some(Limiter::new(self.output_rate_hz));
         }
-        // The resampler compares each frame with what it was made for, and knows no unordered channels.
-        frame.set_channel_layout(prepared.layout);
+        // The resampler compares each frame with what it was made for, and mixes no unordered channels by a rule of its own.
+        if prepared.layout.is_empty() {
+            raw::forget_layout(frame);
+        } else {
+            frame.set_channel_layout(prepared.layout);
+        }
         prepared
             .resampler
             .run(frame, &mut self.mixed)
@@ -212,7 +216,7 @@ impl Mixer {
         };
         // Some orders of channels have no rule for mixing down, such as a lone subwoofer, and most numbers of channels above
         // eight have no usual order.
-        let made = by_layout(shape.layout).or_else(|| by_layout(usual_layout(shape.channels)));
+        let made = by_layout(shape.layout).or_else(|| by_layout(raw::usual_layout(shape.channels)));
         let (layout, resampler) = made.map_or_else(by_matrix, Ok).map_err(|error| {
             tracing::debug!(%error, "these samples cannot be mixed");
             Verdict::Damaged
@@ -251,14 +255,6 @@ impl Mixer {
             None => consume(block),
         }
     }
-}
-
-/// The order that so many channels usually have; empty where there is none that can be told.
-fn usual_layout(channels: u16) -> ChannelLayout {
-    let layout = ChannelLayout::default(i32::from(channels));
-    // Some places of loudspeakers have no name here.
-    let is_whole = layout.channels() == i32::from(channels);
-    if is_whole { layout } else { ChannelLayout::empty() }
 }
 
 /// How much of each channel goes to the left and then to the right, or to the only one: where libswresample knows no rule.
@@ -341,6 +337,29 @@ mod tests {
         let expected = 4800 + 9600 + 2400 + 4800;
         assert!(left.len().abs_diff(expected) <= 4, "{}", left.len());
         assert!((left[2400] - 0.5).abs() < 1e-3 && (left[left.len() - 100] - 0.5).abs() < 1e-3);
+    }
+
+    #[test]
+    fn channels_in_an_order_without_a_rule_are_all_heard_on_both_sides() {
+        // Nothing in front, and places that the binding has no name for.
+        let above = ChannelLayout::TOP_CENTER | ChannelLayout::TOP_BACK_LEFT | ChannelLayout::TOP_BACK_CENTER;
+        for unnamed in [0, 0x3f << 36] {
+            let layout = ChannelLayout::from_bits_retain(above.bits() | unnamed);
+            let channels = u32::try_from(layout.channels()).unwrap();
+            let mut frame = frame_of(layout, 48_000, 0.5);
+            let shape = Shape::of(&frame, channels).unwrap().unwrap();
+            let mut mixer = Mixer::new(false, 48_000);
+            let mut heard = 0;
+            let mut check = |block: Block<'_>| {
+                heard += block.left.len();
+                assert!(block.left.iter().all(|sample| *sample > 0.1), "{channels}");
+                assert_eq!(block.right, Some(block.left), "{channels}");
+                Ok(())
+            };
+            mixer.push(&mut frame, shape, &mut check).unwrap();
+            mixer.finish(&mut check).unwrap();
+            assert_eq!(heard, 4800, "{channels}");
+        }
     }
 
     #[test]

@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::Source;
-    use crate::input::{OPTIONS, open_demuxer};
+    use crate::input::open::{OPTIONS, open_demuxer};
     use crate::reader::Reader;
     use crate::watch::Watch;
 

@@ -79,6 +79,33 @@ pub(crate) fn seek(demuxer: &mut Input, stream_index: usize, timestamp: i64) -> 
     Ok(())
 }
 
+/// The order of a frame's channels, with the places that the binding has no name for; empty where it has none.
+pub(crate) fn layout(frame: &ff::frame::Audio) -> ff::ChannelLayout {
+    // SAFETY: the frame lives as long as its wrapper, which is borrowed.
+    ff::ChannelLayout::from_bits_retain(unsafe { (*frame.as_ptr()).channel_layout })
+}
+
+/// The order that so many channels usually have; empty where there is none.
+pub(crate) fn usual_layout(channels: u16) -> ff::ChannelLayout {
+    // SAFETY: the call computes a number from a number.
+    let bits = unsafe { ff::ffi::av_get_default_channel_layout(i32::from(channels)) };
+    ff::ChannelLayout::from_bits_retain(u64::try_from(bits).unwrap_or(0))
+}
+
+/// Says of a frame that its channels are in no known order, except of a sound field.
+pub(crate) fn forget_layout(frame: &mut ff::frame::Audio) {
+    let is_sound_field = is_sound_field(frame);
+    // SAFETY: the frame is borrowed mutably. Its order is none that owns something: libav's decoders make only plain ones.
+    unsafe {
+        let frame = &mut *frame.as_mut_ptr();
+        frame.channel_layout = 0;
+        if !is_sound_field {
+            frame.ch_layout.order = ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC;
+            frame.ch_layout.u.mask = 0;
+        }
+    }
+}
+
 /// Whether the channels of a frame are a sound field (Ambisonics).
 pub(crate) fn is_sound_field(frame: &ff::frame::Audio) -> bool {
     // SAFETY: the frame lives as long as its wrapper, which is borrowed.
@@ -346,17 +373,6 @@ pub(crate) fn position(demuxer: &Input) -> Option<u64> {
     // SAFETY: the context and its I/O are valid, and the demuxer is not in use; a seek by nothing only tells the position.
     let position = unsafe { ff::ffi::avio_seek((*demuxer.as_ptr()).pb, 0, libc::SEEK_CUR) };
     u64::try_from(position).ok()
-}
-
-/// Whether a stream is protected as a whole, by what its container says: an MP4 of Apple or of Audible by the kind of the stream,
-/// a Matroska file by the name of its key.
-pub(crate) fn is_protected(stream: &Stream<'_>) -> bool {
-    let tag = widths(stream).tag.to_le_bytes();
-    let has_key = || {
-        let description = stream_description(stream);
-        description.iter().any(|(name, _)| name == b"enc_key_id")
-    };
-    [b"drms", b"aavd"].contains(&&tag) || has_key()
 }
 
 /// Whether a stream is to be mixed into another one, and nothing by itself.

@@ -63,7 +63,7 @@ fn sixteen_channels_are_mixed_down_as_the_ffmpeg_command_mixes_them() {
 
 #[test]
 fn any_number_of_channels_up_to_the_limit_is_heard_on_both_sides_and_none_of_it_clips() {
-    for channels in [9, 10, 11, 13, 15, 17, 23, 33, 63, 64] {
+    for channels in (9..16).chain([17, 22, 23, 24, 25, 33, 63, 64]) {
         let wav = wav_of_channels(channels);
         let stereo = decode(&convert_bytes(wav.clone(), &Settings::default()).unwrap().bytes);
         for side in 0..2 {

@@ -43,8 +43,8 @@ fn replaced(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
 fn an_mp4_with_encrypted_samples_is_protected_and_none_of_them_is_decoded() {
     let folder = tempfile::tempdir().unwrap();
     let encryption = "-encryption_scheme cenc-aes-ctr -encryption_key 00112233445566778899aabbccddeeff \
-                      -encryption_kid a7e61c373e219033c21091fa607bf3b8 -f mp4";
-    for codec in ["aac", "libmp3lame"] {
+                      -encryption_kid a7e61c373e219033c21091fa607bf3b8 -strict -2 -f mp4";
+    for codec in ["aac", "libmp3lame", "ac3", "eac3", "flac", "libopus"] {
         let path = made(folder.path(), "cenc.m4a", &format!("{SOUND} -c:a {codec} {encryption}"));
         assert_says(fs::read(path).unwrap(), "protected", "DRM", codec);
     }
@@ -92,6 +92,49 @@ fn scrambled_broadcasts_and_discs_are_protected() {
         }
     }
     assert_says(disc, "protected", "DRM", "a disc");
+}
+
+#[test]
+fn a_windows_file_with_a_licence_is_protected() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = fs::read(made(folder.path(), "plain.wma", &format!("{SOUND} -c:a wmav2"))).unwrap();
+    // The header's length and number of objects are behind its kind.
+    let with_object = |object: &[u8]| {
+        let mut bytes = plain.clone();
+        let header_bytes = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) + object.len() as u64;
+        bytes[16..24].copy_from_slice(&header_bytes.to_le_bytes());
+        bytes[24] += 1;
+        bytes.splice(30..30, object.iter().copied());
+        bytes
+    };
+    // Content Encryption Object and Extended Content Encryption Object of the ASF specification, sections 3.14 and 3.15.
+    let licence = [
+        &[
+            0xfb_u8, 0xb3, 0x11, 0x22, 0x23, 0xbd, 0xd2, 0x11, 0xb4, 0xb7, 0x00, 0xa0, 0xc9, 0x55, 0xfc, 0x6e,
+        ] as &[u8],
+        &58_u64.to_le_bytes(),
+        &4_u32.to_le_bytes(),
+        b"none",
+        &4_u32.to_le_bytes(),
+        b"DRM\0",
+        &5_u32.to_le_bytes(),
+        b"key1\0",
+        &5_u32.to_le_bytes(),
+        b"http\0",
+    ];
+    let extended = [
+        &[
+            0x14_u8, 0xe6, 0x8a, 0x29, 0x22, 0x26, 0x17, 0x4c, 0xb9, 0x35, 0xda, 0xe0, 0x7e, 0xe9, 0x28, 0x9c,
+        ] as &[u8],
+        &32_u64.to_le_bytes(),
+        &4_u32.to_le_bytes(),
+        b"\xff\xfe<\0",
+    ];
+    assert_says(with_object(&licence.concat()), "protected", "DRM", "the first kind");
+    assert_says(with_object(&extended.concat()), "protected", "DRM", "the second kind");
+    // Any other object changes nothing.
+    let other = [&[7_u8; 16] as &[u8], &32_u64.to_le_bytes(), b"padding."];
+    converted(with_object(&other.concat())).unwrap();
 }
 
 /// An M4A whose AAC says that it is of that object type.

@@ -39,7 +39,7 @@ fetch() { # folder; leaves the unpacked source in folder/source
   dpkg-source -x "$1"/ffmpeg_*.dsc "$1/source"
 }
 
-# Every audio decoder of FFmpeg's own, less those of another system; three stand in its list among the video decoders.
+# Every audio decoder of FFmpeg's own, less those of another system; five more stand in its list among the video decoders.
 audio_decoders() { # source
   awk '/\/\* audio codecs/ { on = 1 } /\/\* subtitles/ { on = 0 } on' "$1/libavcodec/allcodecs.c" |
     sed -n 's/^extern const FFCodec ff_\(.*\)_decoder;/\1/p' | grep -v '_at$' | paste -sd,
@@ -65,7 +65,7 @@ configure() { # folder
     --enable-libopenmpt --enable-libgme --enable-libcodec2 --enable-pic \
     --disable-programs --disable-doc --disable-network --disable-avdevice --disable-avfilter --disable-swscale \
     --disable-postproc --disable-pixelutils --disable-debug \
-    --enable-demuxers --enable-decoder="$(audio_decoders ../source),dvaudio,s302m,speex,libcodec2" --enable-parser="$PARSERS"
+    --enable-demuxers --enable-decoder="$(audio_decoders ../source),dvaudio,eightsvx_exp,eightsvx_fib,s302m,speex,libcodec2" --enable-parser="$PARSERS"
 }
 
 compile() { # folder

@@ -431,6 +431,23 @@ pub(crate) fn had_packets(stream: &Stream<'_>) -> bool {
     flags & ff::ffi::AVSTREAM_EVENT_FLAG_NEW_PACKETS != 0
 }
 
+/// The names of the audio decoders that libavcodec was built with.
+#[cfg(test)]
+pub(crate) fn audio_decoders() -> Vec<String> {
+    let mut names = Vec::new();
+    let mut next = ptr::null_mut();
+    // SAFETY: the iterator begins as null; what it gives is null or a constant of the library, as its name is.
+    unsafe {
+        while let Some(codec) = ff::ffi::av_codec_iterate(&raw mut next).as_ref() {
+            let is_decoder = ff::ffi::av_codec_is_decoder(codec) != 0;
+            if is_decoder && codec.type_ == ff::ffi::AVMediaType::AVMEDIA_TYPE_AUDIO {
+                names.push(CStr::from_ptr(codec.name).to_string_lossy().into_owned());
+            }
+        }
+    }
+    names
+}
+
 /// Sets LAME's constant bitrate in kbit/s.
 ///
 /// # Errors

@@ -166,6 +166,14 @@ pub fn endless() -> [PathBuf; 2] {
     ]
 }
 
+/// An IFF file of an Amiga whose samples are 4-bit differences: numbers of Fibonacci, or powers of two.
+pub fn eight_bit_voice(powers_of_two: bool) -> PathBuf {
+    let kind = if powers_of_two { "exponential" } else { "fibonacci" };
+    kept(&format!("voice-{kind}-1.iff"), |path| {
+        write(path, &by_hand::eight_bit_voice(powers_of_two))
+    })
+}
+
 /// A recording of Magic Lantern in two files, of which the first names the second: that one is louder.
 pub fn recording_in_two_files() -> (PathBuf, PathBuf) {
     (

@@ -44,6 +44,13 @@ fn generated_media_of_every_kind_converts_like_the_ffmpeg_command() {
     }
 }
 
+#[test]
+fn the_differences_of_an_amigas_voices_convert_like_the_ffmpeg_command() {
+    for powers_of_two in [false, true] {
+        assert_converts_like_ffmpeg(&testkit::media::eight_bit_voice(powers_of_two));
+    }
+}
+
 /// A camera's recording as AVI of type 1: the sound is inside the DV of the only stream. No program here writes that, so
 /// the container is made by hand.
 fn dv_in_avi(folder: &Path) -> PathBuf {

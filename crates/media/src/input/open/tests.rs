@@ -64,6 +64,25 @@ fn the_list_of_decoders_is_in_force() {
     assert!(!is_decoded(&[(OPTIONS[2].0, "flac")]));
 }
 
+/// Decoders that the list names and our own FFmpeg lacks: this system's FFmpeg takes them from other libraries.
+const OF_THE_SYSTEM: [&str; 6] = ["libgsm", "libgsm_ms", "libopus", "libspeex", "libvorbis", "libilbc"];
+
+#[test]
+fn what_libavcodec_was_built_with_is_on_the_list_of_decoders() {
+    let built = raw::audio_decoders();
+    let listed: Vec<_> = allowed::CODECS.split(',').collect();
+    // The noise of telephone calls while nobody speaks: no file holds it.
+    let is_missing = |name: &&String| *name != "comfortnoise" && !listed.contains(&name.as_str());
+    let missing: Vec<_> = built.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "built and not listed: {missing:?}");
+    let is_built = |name: &str| built.iter().any(|known| known == name);
+    let unknown: Vec<_> = listed
+        .iter()
+        .filter(|name| !is_built(name) && !OF_THE_SYSTEM.contains(name))
+        .collect();
+    assert!(unknown.is_empty(), "listed and not built: {unknown:?}");
+}
+
 /// How long the sound of a file at this path is, in packets.
 fn packets(path: &std::path::Path, options: &[(&str, &str)]) -> usize {
     ff::log::set_level(ff::log::Level::Quiet);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ffmpeg_next as ff;
 
-use crate::choice::{self, ChosenTrack, language_of};
+use crate::choice::{self, ChosenTrack};
 use crate::decoder::{self, enough_memory, is_unsupported};
 use crate::extent::Extent;
-use crate::tags::{Cover, Tags};
+use crate::tags::Cover;
 use crate::timeline::Timeline;
 use crate::watch::Watch;
 use crate::{ConvertError, Note, Verdict, allowed, raw};
@@ -21,9 +21,6 @@ const ERRORS_PER_PACKET: u32 = 64;
 
 /// Less audio than this, from a file that also has errors, counts as nothing.
 pub(crate) const ALMOST_NOTHING: Duration = Duration::from_millis(50);
-
-/// How libav calls the container that describes its streams, not itself.
-const OGG: &str = "ogg";
 
 /// An open source and the decoder of its chosen audio stream.
 pub(crate) struct Input {
@@ -61,38 +58,6 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// The tag for the MP3: what the source says of itself, with this title where it has none.
-    ///
-    /// # Errors
-    /// The tag cannot be made.
-    pub(crate) fn tag(&self, title: Option<&str>) -> Result<Vec<u8>, ConvertError> {
-        let mut tags = Tags::default();
-        tags.add(&raw::description(&self.demuxer));
-        if let Some(stream) = self.demuxer.stream(self.stream_index) {
-            // Elsewhere a stream's title is the name of the track: "Stereo", "Commentary".
-            if self.demuxer.format().name() == OGG {
-                tags.add(&raw::stream_description(&stream));
-            }
-            if let Some(code) = language_of(&stream) {
-                tags.set_language(code);
-            }
-        }
-        for stream in self.demuxer.streams() {
-            if let Some(picture) = raw::attachment(&stream) {
-                tags.add_picture(picture, &raw::stream_description(&stream));
-            }
-        }
-        tags.add_cover(self.hidden_cover.clone());
-        if let Some(title) = title {
-            tags.title_or(title);
-        }
-        if tags.left_out() > 0 {
-            tracing::debug!(fields = tags.left_out(), "the tag does not hold everything");
-        }
-        tags.into_bytes()
-            .map_err(|error| ConvertError::internal("writing the tag", error))
-    }
-
     /// Decodes the next samples into `frame`. False at the end of the audio.
     ///
     /// What is damaged is left out, and counted. As with the `ffmpeg` command, the audio ends where the container
@@ -272,3 +237,4 @@ impl Input {
 
 pub(crate) mod open;
 mod place;
+mod tag;

@@ -281,8 +281,55 @@ unsafe fn entries(dictionary: *const ff::ffi::AVDictionary) -> Vec<(Vec<u8>, Vec
     found
 }
 
-/// What is attached to a file as this stream, as the file holds it: a picture, or a file of another kind. None for other
-/// streams, and for the pictures of chapters.
+/// A chapter as libav has it.
+pub(crate) struct Chapter {
+    /// None where there is none.
+    pub(crate) start: Option<i64>,
+    /// None where the container does not tell it.
+    pub(crate) end: Option<i64>,
+    pub(crate) time_base: ff::Rational,
+    /// At most [`MOST_TITLE_BYTES`], of any kind.
+    pub(crate) title: Option<Vec<u8>>,
+}
+
+/// How many chapters are read.
+const MOST_CHAPTERS: usize = 10_000;
+
+/// Where a longer title of a chapter is cut off.
+const MOST_TITLE_BYTES: usize = 4 * 1024;
+
+/// A container's chapters, at most [`MOST_CHAPTERS`].
+pub(crate) fn chapters(demuxer: &Input) -> Vec<Chapter> {
+    // SAFETY: the context, which `demuxer` borrows, has as many pointers to chapters as it says; they and their
+    // descriptions live as long as it does, and nobody changes them meanwhile.
+    unsafe {
+        let context = &*demuxer.as_ptr();
+        if context.chapters.is_null() {
+            return Vec::new();
+        }
+        let count = usize::try_from(context.nb_chapters).unwrap_or(0).min(MOST_CHAPTERS);
+        let known = |timestamp| Some(timestamp).filter(|timestamp| *timestamp != ff::ffi::AV_NOPTS_VALUE);
+        let chapters = std::slice::from_raw_parts(context.chapters, count).iter();
+        chapters
+            .map(|chapter| Chapter {
+                start: known((**chapter).start),
+                end: known((**chapter).end),
+                time_base: (**chapter).time_base.into(),
+                title: title_in(entries((**chapter).metadata)),
+            })
+            .collect()
+    }
+}
+
+fn title_in(description: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Vec<u8>> {
+    let mut entries = description.into_iter();
+    let (_, mut title) = entries.find(|(key, _)| key.eq_ignore_ascii_case(b"title"))?;
+    title.truncate(MOST_TITLE_BYTES);
+    Some(title)
+}
+
+/// What is attached to a file as this stream, as the file holds it: a picture, or a file of another kind. None for
+/// other streams, and for the pictures of chapters.
 pub(crate) fn attachment<'a>(stream: &'a Stream<'_>) -> Option<&'a [u8]> {
     // SAFETY: the packet and the parameters belong to the stream, which lives as long as its context, which `stream`
     // borrows; the data of both is null or as long as they say.

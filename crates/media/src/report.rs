@@ -26,6 +26,11 @@ pub enum Note {
         /// What set it apart.
         why: Why,
     },
+    /// Tags, pictures or chapters are not in the MP3, since they are too large or too many.
+    TagsLeftOut {
+        /// How many.
+        count: u32,
+    },
     /// The sound begins after the picture, and the MP3 with silence.
     LateStart {
         /// How long the silence is, in milliseconds.
@@ -58,6 +63,7 @@ impl Note {
         match self {
             Self::LeftOut { .. } => "left_out",
             Self::Track { .. } => "track",
+            Self::TagsLeftOut { .. } => "tags_left_out",
             Self::LateStart { .. } => "late_start",
             Self::LateStartDropped { .. } => "late_start_dropped",
             Self::Gaps { .. } => "gaps",
@@ -68,7 +74,7 @@ impl Note {
     /// Whether something of the source is missing in the MP3, so that its owner is told without having asked.
     pub const fn is_loss(&self) -> bool {
         match self {
-            Self::LeftOut { .. } | Self::Gaps { .. } => true,
+            Self::LeftOut { .. } | Self::TagsLeftOut { .. } | Self::Gaps { .. } => true,
             Self::Track { .. } | Self::LateStart { .. } | Self::LateStartDropped { .. } | Self::GapsDropped { .. } => {
                 false
             }
@@ -81,6 +87,7 @@ impl Note {
         match self {
             Self::LeftOut { .. }
             | Self::Track { .. }
+            | Self::TagsLeftOut { .. }
             | Self::LateStart { .. }
             | Self::LateStartDropped { .. }
             | Self::Gaps { .. }
@@ -100,6 +107,13 @@ impl fmt::Display for Note {
                     "Of the {of} sound tracks, number {number} was taken (from 0): {why}."
                 )
             }
+            Self::TagsLeftOut { count: 1 } => {
+                f.write_str("One tag, picture or chapter is not in the MP3: it is too large, or there are too many.")
+            }
+            Self::TagsLeftOut { count } => write!(
+                f,
+                "{count} tags, pictures or chapters are not in the MP3: they are too large or too many."
+            ),
             Self::LateStart { ms } => write!(
                 f,
                 "The sound begins {} after the picture; the MP3 begins with as much silence.",
@@ -156,6 +170,8 @@ mod tests {
                 of: 3,
                 why: Why::Main,
             },
+            Note::TagsLeftOut { count: 1 },
+            Note::TagsLeftOut { count: 7 },
             Note::LateStart { ms: 3_000 },
             Note::LateStartDropped { ms: 3_000 },
             Note::Gaps { count: 1, ms: 5_013 },

@@ -4,16 +4,20 @@
 //! says nothing that is missed here.
 //! Source: "ID3 tag version 2.3.0" (id3.org).
 
+mod chapters;
 mod cover;
 mod fields;
 mod text;
 mod webp;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
 
 use id3::frame::{Comment, ExtendedText, Lyrics, Private};
 use id3::{Encoding, Frame, Tag, TagLike as _, Version};
 
+pub(crate) use chapters::SourceChapter;
 pub(crate) use cover::Cover;
 use fields::Entry;
 pub(crate) use webp::look_for_webp;
@@ -41,8 +45,8 @@ const PRIVATE: &str = "id3v2_priv.";
 /// Source: ID3v2.4 section 4 ("xxx"; version 2.3 has no code for it), spelt as most programs write it.
 const NO_LANGUAGE: [u8; 3] = *b"XXX";
 
-/// Frames that stand in the tag as free fields of this name too: programs that read tags with libav, which are many, look
-/// for them under it, and libav itself writes them so.
+/// Frames that stand in the tag as free fields of this name too: programs that read tags with libav, which are many,
+/// look for them under it, and libav itself writes them so.
 const READ_BY_NAME: [(&str, &str); 2] = [("TBPM", "bpm"), ("TSRC", "isrc")];
 
 /// Keys and values of a container or a stream, as they are in the file.
@@ -61,9 +65,11 @@ pub(crate) struct Tags {
     /// What programs keep for themselves, by its owner.
     private: BTreeMap<String, Vec<u8>>,
     cover: Cover,
+    /// The table of contents, and the chapters.
+    chapters: Vec<Frame>,
     /// How much text there is.
     text_bytes: usize,
-    /// How many fields and pictures were left out for their size, or because there are too many.
+    /// How many fields, pictures and chapters were left out for their size, or because there are too many.
     left_out: u32,
 }
 
@@ -188,12 +194,25 @@ impl Tags {
         self.cover.or_better(cover);
     }
 
+    /// The chapters of which something lies in `part` of the source, on its clock. One without an end goes on to the
+    /// next, and the last one to `end_of_source`.
+    pub(crate) fn add_chapters(
+        &mut self,
+        chapters: Vec<SourceChapter>,
+        part: &Range<Duration>,
+        end_of_source: Option<Duration>,
+    ) {
+        let left_out;
+        (self.chapters, left_out) = chapters::frames(chapters, part, end_of_source);
+        self.left_out += left_out;
+    }
+
     /// This is the title where there is none.
     pub(crate) fn title_or(&mut self, title: &str) {
         self.set_line("TIT2", title);
     }
 
-    /// How many fields and pictures are not in the tag since they are too large or too many.
+    /// How many fields, pictures and chapters are not in the tag since they are too large or too many.
     pub(crate) fn left_out(&self) -> u32 {
         self.left_out
     }
@@ -241,6 +260,9 @@ impl Tags {
                 private_data,
             }));
         }
+        for frame in self.chapters {
+            tag.add_frame(frame);
+        }
         if let Some(picture) = self.cover.into_picture() {
             tag.add_frame(Frame::from(picture).set_encoding(Some(Encoding::Latin1)));
         }
@@ -260,8 +282,8 @@ fn entry((key, value): &(Vec<u8>, Vec<u8>)) -> Option<Entry> {
     (!entry.is_of_the_file() && entry.text.chars().any(says_something)).then_some(entry)
 }
 
-/// Takes the entry out that goes by the first of these names that is there, better without a language than with one, and
-/// those that say the same under another.
+/// Takes the entry out that goes by the first of these names that is there, better without a language than with one,
+/// and those that say the same under another.
 fn take(entries: &mut Vec<Entry>, names: &[&str]) -> Option<Entry> {
     let at = names.iter().find_map(|name| {
         let named = |entry: &Entry| entry.name == *name;
@@ -290,7 +312,8 @@ fn encoding(text: &str) -> Encoding {
     }
 }
 
-/// The bytes of a private field, of which libav writes those that are no plain text as `\x` with two hexadecimal digits.
+/// The bytes of a private field, of which libav writes those that are no plain text as `\x` with two hexadecimal
+/// digits.
 fn unescaped(text: &str) -> Vec<u8> {
     let mut pieces = text.split("\\x");
     let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();

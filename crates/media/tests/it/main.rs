@@ -3,6 +3,7 @@
 
 mod changes;
 mod channels;
+mod chapters;
 mod choice;
 mod clock;
 mod copy;

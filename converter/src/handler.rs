@@ -286,6 +286,7 @@ pub fn media_settings(options: &Options, filename: Option<String>) -> media::Set
         sample_rate_hz: options.rate,
         track: options.track.clone().map(|track| match track {
             Track::Index(index) => media::Track::Index(index),
+            Track::All => media::Track::All,
             Track::Language(code) => media::Track::Language(code),
         }),
         start: options.start.map(Position::from_beginning),
@@ -366,6 +367,7 @@ mod tests {
         ];
         assert_eq!(read(&given), expected);
         assert_eq!(read(&[("track", "1")]).track, Some(media::Track::Index(1)));
+        assert_eq!(read(&[("track", "all")]).track, Some(media::Track::All));
         let plain = media::Settings {
             file_name,
             title,

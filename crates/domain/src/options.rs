@@ -144,7 +144,9 @@ impl OptionName {
             Self::Quality => "0 (best) to 9 (fastest)".to_owned(),
             Self::Channels => "1 (mono) or 2 (stereo)".to_owned(),
             Self::Rate => format!("one of {} Hz", list(&SAMPLE_RATES_HZ)),
-            Self::Track => "a number (0 is the first audio track) or a language such as `deu` or `de`".to_owned(),
+            Self::Track => {
+                "a number (0 is the first audio track), `all`, or a language such as `deu` or `de`".to_owned()
+            }
             Self::Start => format!("{POSITION}, before `end`"),
             Self::End => format!("{POSITION}, after `start`"),
             Self::Gaps => "`silence` or `drop`".to_owned(),

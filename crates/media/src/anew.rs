@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Settings;
+use crate::{Settings, Track};
 
 /// Why an MP3 has to be begun anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub enum Anew {
         /// Its sample rate in Hz.
         sample_rate_hz: Option<u32>,
     },
+    /// What was taken for the left and the right track of one sound is stored too far apart to be read together. The
+    /// number is that of the track to take alone, as in [`Track::Index`].
+    OneTrack(u32),
 }
 
 impl fmt::Display for Anew {
@@ -26,18 +29,20 @@ impl fmt::Display for Anew {
         f.write_str(match self {
             Self::Encoded => "the MP3 in this file changes on the way, and cannot be copied",
             Self::Wider { .. } => "the sound has more channels or a higher sample rate than it began with",
+            Self::OneTrack(_) => "the left and the right track are too far apart in the file",
         })
     }
 }
 
 impl Settings {
     /// The settings for another attempt at the same source. None where they ask for it already: that attempt would end
-    /// like this one. So there are at most three further attempts, whatever they say.
+    /// like this one. So there are at most four further attempts, whatever they say.
     #[must_use]
     pub fn anew(&self, why: Anew) -> Option<Self> {
         let mut settings = self.clone();
         match why {
             Anew::Encoded => settings.always_encode = true,
+            Anew::OneTrack(number) => settings.track = self.track.clone().or(Some(Track::Index(number))),
             Anew::Wider {
                 channels,
                 sample_rate_hz,
@@ -55,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_found_out_there_are_at_most_three_further_attempts() {
+    fn whatever_is_found_out_there_are_at_most_four_further_attempts() {
         let wider = |channels, sample_rate_hz| Anew::Wider {
             channels,
             sample_rate_hz,
@@ -68,8 +73,15 @@ mod tests {
         assert_eq!((third.channels, third.sample_rate_hz), (Some(2), None));
         let fourth = third.anew(wider(Some(1), Some(48_000))).unwrap();
         assert_eq!((fourth.channels, fourth.sample_rate_hz), (Some(2), Some(48_000)));
-        for why in [Anew::Encoded, wider(Some(1), None), wider(Some(2), Some(44_100))] {
-            assert!(fourth.anew(why).is_none(), "{why}");
+        let fifth = fourth.anew(Anew::OneTrack(1)).unwrap();
+        assert_eq!(fifth.track, Some(Track::Index(1)));
+        for why in [
+            Anew::Encoded,
+            wider(Some(1), None),
+            wider(Some(2), Some(44_100)),
+            Anew::OneTrack(0),
+        ] {
+            assert!(fifth.anew(why).is_none(), "{why}");
         }
     }
 

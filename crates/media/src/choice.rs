@@ -197,7 +197,7 @@ pub(crate) fn choose(
 
 fn is_meant(stream: &Stream<'_>, number: u32, track: Option<&Track>) -> bool {
     match track {
-        None => true,
+        None | Some(Track::All) => true,
         Some(Track::Index(wanted)) => number == *wanted,
         Some(Track::Language(wanted)) => language::code(wanted).is_some_and(|code| language_of(stream) == Some(code)),
     }

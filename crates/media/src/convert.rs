@@ -58,7 +58,7 @@ impl Converted {
         self.source_bytes = progress.source_bytes;
         self.errors = input.errors;
         self.track = input.track;
-        self.notes.extend(input.track.note());
+        self.notes.extend(input.of_tracks());
         self.notes.extend(input.notes);
         if self.errors > 0 {
             self.notes.push(Note::LeftOut { pieces: self.errors });
@@ -214,11 +214,13 @@ impl<'a> Encoding<'a> {
             ..
         } = self;
         mixer.finish(&mut |block| mp3.push(cut.pass(block)))?;
+        let notes = mixer.notes();
         if mp3.position().is_zero() {
             return Err(Verdict::NothingThere { start: cut.start() }.into());
         }
         let mut converted = mp3.finish()?;
         converted.notes.extend(silence.notes(converted.sample_rate_hz));
+        converted.notes.extend(notes);
         Ok(converted)
     }
 }

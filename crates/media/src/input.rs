@@ -6,7 +6,9 @@ use std::time::Duration;
 use ffmpeg_next as ff;
 
 use crate::choice::{self, ChosenTrack};
-use crate::decoder::{self, enough_memory, is_unsupported};
+use crate::decoder::{self, enough_memory};
+use crate::decoders::Decoders;
+use crate::decoding::Received;
 use crate::extent::Extent;
 use crate::tags::Cover;
 use crate::timeline::Timeline;
@@ -16,16 +18,16 @@ use crate::{ConvertError, Note, Verdict, allowed, raw};
 /// The lowest score of a probe that is believed when nothing decodes: below, libav guessed.
 pub(crate) const BELIEVED_PROBE_SCORE: i32 = 26;
 
-/// How many errors in a row a decoder may report from one packet.
-const ERRORS_PER_PACKET: u32 = 64;
-
 /// Less audio than this, from a file that also has errors, counts as nothing.
 pub(crate) const ALMOST_NOTHING: Duration = Duration::from_millis(50);
 
 /// An open source and the decoder of its chosen audio stream.
 pub(crate) struct Input {
     demuxer: ff::format::context::Input,
-    decoder: ff::decoder::Audio,
+    decoders: Decoders,
+    /// The wanted streams.
+    wanted: Vec<usize>,
+    /// The stream of sound that would be taken alone, or the first of several.
     stream_index: usize,
     /// Which audio track that is.
     pub(crate) track: ChosenTrack,
@@ -44,7 +46,6 @@ pub(crate) struct Input {
     ahead: VecDeque<ff::Packet>,
     /// Whether the container has no more packets.
     is_over: bool,
-    draining: bool,
     /// Whether packets of the chosen audio were met.
     has_packets: bool,
     /// Whether some of them are encrypted, or all of the file is marked so.
@@ -66,58 +67,37 @@ impl Input {
     /// # Errors
     /// The source cannot be read, or a cancel.
     pub(crate) fn next_frame(&mut self, frame: &mut ff::frame::Audio) -> Result<bool, ConvertError> {
-        let mut errors_in_row = 0;
         loop {
-            match self.decoder.receive_frame(frame) {
-                Ok(()) if frame.samples() > 0 && frame.channels() > 0 => return Ok(true),
-                Ok(()) => {}
-                Err(ff::Error::Eof) => return Ok(false),
-                Err(ff::Error::Other {
-                    errno: ff::error::EAGAIN,
-                }) if !self.draining => {
-                    self.feed()?;
-                    errors_in_row = 0;
-                }
-                Err(error) => {
-                    self.count(error)?;
-                    errors_in_row += 1;
-                    if errors_in_row > ERRORS_PER_PACKET {
-                        return Ok(false);
-                    }
+            let received = self.decoders.receive(frame)?;
+            let faults = self.decoders.take_faults();
+            self.errors += faults.errors;
+            self.unsupported += faults.unsupported;
+            self.is_protected |= faults.is_protected;
+            match received {
+                Received::Frame => return Ok(true),
+                Received::End => return Ok(false),
+                Received::Hungry => {
+                    let packet = self.next_packet()?;
+                    let Self {
+                        decoders,
+                        extent,
+                        demuxer,
+                        ..
+                    } = self;
+                    decoders.send(packet.as_ref(), &|clock| extent.reach(demuxer, clock))?;
                 }
             }
         }
     }
 
-    /// Gives the decoder the next packet, or tells it that there are no more.
-    fn feed(&mut self) -> Result<(), ConvertError> {
-        if let Some(packet) = self.next_packet()? {
-            if raw::is_encrypted(&packet) {
-                // A decoder would make noise of it.
-                self.is_protected = true;
-                self.errors += 1;
-            } else if let Err(error) = self.decoder.send_packet(&packet) {
-                self.count(error)?;
-            }
-            return Ok(());
+    /// What is said of the track that was taken, or of several.
+    pub(crate) fn of_tracks(&self) -> Vec<Note> {
+        let of_several = self.decoders.notes(&self.demuxer);
+        if of_several.is_empty() {
+            self.track.note().into_iter().collect()
+        } else {
+            of_several
         }
-        self.draining = true;
-        // A decoder that refuses to drain has nothing left: its next answer is the end or an error.
-        if self.decoder.send_eof().is_err() {
-            self.errors += 1;
-        }
-        Ok(())
-    }
-
-    /// Counts what the decoder could not do.
-    ///
-    /// # Errors
-    /// It wanted memory.
-    fn count(&mut self, error: ff::Error) -> Result<(), ConvertError> {
-        enough_memory(error)?;
-        self.errors += 1;
-        self.unsupported += u64::from(is_unsupported(error));
-        Ok(())
     }
 
     /// Whether another attempt at the same source is possible.
@@ -125,9 +105,9 @@ impl Input {
         self.seekable
     }
 
-    /// Whether the chosen audio is called an MP3 by its container.
+    /// Whether the chosen audio, if it is one track, is called an MP3 by its container.
     pub(crate) fn is_mp3(&self) -> bool {
-        self.decoder.id() == ff::codec::Id::MP3
+        self.decoders.codec() == Some(ff::codec::Id::MP3)
     }
 
     /// Up to `count` of the packets that come next.
@@ -164,7 +144,7 @@ impl Input {
                 self.watch.check()?;
             }
             match read {
-                Ok(()) if packet.stream() == self.stream_index => {
+                Ok(()) if self.wanted.contains(&packet.stream()) => {
                     self.has_packets = true;
                     return Ok(Some(packet));
                 }

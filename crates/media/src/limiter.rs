@@ -52,6 +52,8 @@ pub(crate) struct Limiter {
     recent: Option<[f32; LOOK_AHEAD_STEPS]>,
     /// Where in `recent` the oldest is.
     oldest: usize,
+    /// Whether anything has been turned down.
+    pub(crate) has_limited: bool,
 }
 
 impl Limiter {
@@ -66,6 +68,7 @@ impl Limiter {
             hold_steps: 0,
             recent: None,
             oldest: 0,
+            has_limited: false,
         }
     }
 
@@ -137,6 +140,7 @@ impl Limiter {
         let after = mean(recent);
         self.oldest = (self.oldest + 1) % LOOK_AHEAD_STEPS;
         if before < 1.0 || after < 1.0 {
+            self.has_limited = true;
             scale(&mut self.left[step.clone()], before, after);
             if self.is_stereo {
                 scale(&mut self.right[step], before, after);

@@ -5,10 +5,10 @@ use ffmpeg_next::software::resampling::Context as Resampler;
 use ffmpeg_next::{ChannelLayout, Dictionary, Error, frame};
 
 use crate::limiter::Limiter;
-use crate::{ConvertError, Verdict, raw};
+use crate::{ConvertError, Note, Verdict, raw};
 
 /// What LAME takes.
-const PLANAR_FLOAT: Sample = Sample::F32(Type::Planar);
+pub(crate) const PLANAR_FLOAT: Sample = Sample::F32(Type::Planar);
 
 /// The sample rates a source may have. Below, one packet would become gigabytes; above, the filter would.
 const SOURCE_RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=3_100_000;
@@ -95,6 +95,8 @@ pub(crate) struct Mixer {
     resampler: Option<Prepared>,
     /// From the first frame on that is mixed down: a sum of channels can exceed full scale where none of them does.
     limiter: Option<Limiter>,
+    /// The most channels that were mixed down, or 0.
+    mixed_down: u32,
     mixed: frame::Audio,
     capacity: usize,
     left: Vec<f32>,
@@ -112,6 +114,7 @@ impl Mixer {
             output_rate_hz,
             resampler: None,
             limiter: None,
+            mixed_down: 0,
             mixed: frame::Audio::empty(),
             capacity: 0,
             left: Vec::new(),
@@ -140,8 +143,10 @@ impl Mixer {
             Some(prepared) => prepared,
             None => self.prepare(shape)?,
         };
-        if i32::from(shape.channels) > self.output_layout.channels() && self.limiter.is_none() {
-            self.limiter = Some(Limiter::new(self.output_rate_hz));
+        if i32::from(shape.channels) > self.output_layout.channels() {
+            self.mixed_down = self.mixed_down.max(u32::from(shape.channels));
+            let rate_hz = self.output_rate_hz;
+            self.limiter.get_or_insert_with(|| Limiter::new(rate_hz));
         }
         // The resampler compares each frame with what it was made for, and mixes no unordered channels by a rule of its own.
         if prepared.layout.is_empty() {
@@ -170,6 +175,15 @@ impl Mixer {
             Some(limiter) => limiter.finish(consume),
             None => Ok(()),
         }
+    }
+
+    /// What was done beyond the plain case.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = Note> + use<> {
+        let from = self.mixed_down;
+        let to = u32::try_from(self.output_layout.channels()).unwrap_or(0);
+        let mixed_down = (from > 0).then_some(Note::MixedDown { from, to });
+        let is_limited = self.limiter.as_ref().is_some_and(|limiter| limiter.has_limited);
+        mixed_down.into_iter().chain(is_limited.then_some(Note::TurnedDown))
     }
 
     /// Takes out what the resampler still holds. Afterwards it can begin anew.

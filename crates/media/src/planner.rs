@@ -9,7 +9,7 @@ use crate::raw;
 use crate::sparse::Plan;
 
 /// How libav calls the containers whose index tells where each sample is.
-const MOV: &str = "mov,mp4,m4a,3gp,3g2,mj2";
+pub(crate) const MOV: &str = "mov,mp4,m4a,3gp,3g2,mj2";
 const AVI: &str = "avi";
 
 /// Finds out which parts of a file need not be fetched.

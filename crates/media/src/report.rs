@@ -55,6 +55,32 @@ pub enum Note {
         /// How long they are together, in milliseconds.
         ms: u64,
     },
+    /// Two mono tracks of a camera are the left and the right side of the MP3.
+    LeftAndRight {
+        /// The number of the left one, as in `Track::Index`.
+        left: u32,
+        /// The number of the right one.
+        right: u32,
+    },
+    /// Several tracks were mixed together, as asked.
+    TracksMixed {
+        /// How many.
+        count: u32,
+    },
+    /// Of the tracks that are wanted together, some cannot be decoded, and are not in the MP3.
+    TracksLeftOut {
+        /// How many.
+        count: u32,
+    },
+    /// Channels were mixed down to those of the MP3.
+    MixedDown {
+        /// How many the source has, at most.
+        from: u32,
+        /// How many the MP3 has.
+        to: u32,
+    },
+    /// A mix would have exceeded full scale, and was turned down around those places.
+    TurnedDown,
 }
 
 impl Note {
@@ -68,16 +94,26 @@ impl Note {
             Self::LateStartDropped { .. } => "late_start_dropped",
             Self::Gaps { .. } => "gaps",
             Self::GapsDropped { .. } => "gaps_dropped",
+            Self::LeftAndRight { .. } => "left_and_right",
+            Self::TracksMixed { .. } => "tracks_mixed",
+            Self::TracksLeftOut { .. } => "tracks_left_out",
+            Self::MixedDown { .. } => "mixed_down",
+            Self::TurnedDown => "turned_down",
         }
     }
 
     /// Whether something of the source is missing in the MP3, so that its owner is told without having asked.
     pub const fn is_loss(&self) -> bool {
         match self {
-            Self::LeftOut { .. } | Self::TagsLeftOut { .. } | Self::Gaps { .. } => true,
-            Self::Track { .. } | Self::LateStart { .. } | Self::LateStartDropped { .. } | Self::GapsDropped { .. } => {
-                false
-            }
+            Self::LeftOut { .. } | Self::TagsLeftOut { .. } | Self::TracksLeftOut { .. } | Self::Gaps { .. } => true,
+            Self::Track { .. }
+            | Self::LateStart { .. }
+            | Self::LateStartDropped { .. }
+            | Self::GapsDropped { .. }
+            | Self::LeftAndRight { .. }
+            | Self::TracksMixed { .. }
+            | Self::MixedDown { .. }
+            | Self::TurnedDown => false,
         }
     }
 
@@ -91,7 +127,12 @@ impl Note {
             | Self::LateStart { .. }
             | Self::LateStartDropped { .. }
             | Self::Gaps { .. }
-            | Self::GapsDropped { .. } => true,
+            | Self::GapsDropped { .. }
+            | Self::LeftAndRight { .. }
+            | Self::TracksMixed { .. }
+            | Self::TracksLeftOut { .. }
+            | Self::MixedDown { .. }
+            | Self::TurnedDown => true,
         }
     }
 }
@@ -142,6 +183,20 @@ impl fmt::Display for Note {
                 "The file has no sound in {count} places, {} together, which were left out.",
                 Seconds(*ms)
             ),
+            Self::LeftAndRight { left, right } => {
+                write!(f, "The mono tracks {left} and {right} are the left and the right side.")
+            }
+            Self::TracksMixed { count } => write!(f, "{count} tracks were mixed together."),
+            Self::TracksLeftOut { count: 1 } => {
+                f.write_str("One sound track is of a kind that cannot be converted, and was left out.")
+            }
+            Self::TracksLeftOut { count } => write!(
+                f,
+                "{count} sound tracks are of a kind that cannot be converted, and were left out."
+            ),
+            Self::MixedDown { from, to: 1 } => write!(f, "{from} channels were mixed down to one."),
+            Self::MixedDown { from, to } => write!(f, "{from} channels were mixed down to {to}."),
+            Self::TurnedDown => f.write_str("The mix was turned down where it would have been too loud."),
         }
     }
 }
@@ -178,6 +233,13 @@ mod tests {
             Note::Gaps { count: 3, ms: 5_013 },
             Note::GapsDropped { count: 1, ms: 5_013 },
             Note::GapsDropped { count: 3, ms: 5_013 },
+            Note::LeftAndRight { left: 0, right: 1 },
+            Note::TracksMixed { count: 3 },
+            Note::TracksLeftOut { count: 1 },
+            Note::TracksLeftOut { count: 2 },
+            Note::MixedDown { from: 2, to: 1 },
+            Note::MixedDown { from: 6, to: 2 },
+            Note::TurnedDown,
         ];
         for note in notes {
             let json = serde_json::to_value(&note).unwrap();

@@ -33,11 +33,14 @@ impl Default for Rate {
     }
 }
 
-/// Which of a source's audio tracks is converted.
+/// Which of a source's audio tracks is converted, or that all are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Track {
     /// The one of that number among the audio tracks, in the file's order, from 0.
     Index(u32),
+    /// All that can be decoded, mixed together: each where it is in its own stereo, mono in the middle, and in time with the
+    /// others by the source's clock. Pauses in one of them stay, whatever is done about pauses otherwise.
+    All,
     /// The one in that language, by its ISO 639 code of two or three letters, such as "de", "deu" or "ger". Of several,
     /// the one that would be taken if there were no others.
     Language(String),

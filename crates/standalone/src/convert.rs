@@ -45,8 +45,8 @@ pub struct ConvertCommand {
     /// Sample rate in Hz, 8000 to 48000.
     #[arg(long, value_name = "HZ", value_parser = value_of(OptionName::Rate))]
     rate: Option<String>,
-    /// The audio track: a number, 0 being the first, or a language such as `deu`.
-    #[arg(long, value_name = "N|LANG", value_parser = value_of(OptionName::Track))]
+    /// The audio track: a number, 0 being the first, a language such as `deu`, or `all` of them mixed together.
+    #[arg(long, value_name = "N|LANG|all", value_parser = value_of(OptionName::Track))]
     track: Option<String>,
     /// Where to begin, as a player shows the time: seconds such as 90.5, MM:SS or HH:MM:SS.mmm.
     #[arg(long, value_name = "TIME", value_parser = value_of(OptionName::Start))]

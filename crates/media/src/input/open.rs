@@ -10,6 +10,7 @@ use super::Input;
 use crate::boxes::Layout;
 use crate::choice::{self, is_audio, verdict_without_audio};
 use crate::decoder::enough_memory;
+use crate::decoders::Decoders;
 use crate::extent::Extent;
 use crate::planner::Planner;
 use crate::reader::Reader;
@@ -67,15 +68,19 @@ impl Input {
             return Err(verdict_without_audio(&container.demuxer, &container.start).into());
         }
         let (track, stream_index, decoder) = choice::choose(&container.demuxer, settings.track.as_ref())?;
-        ahead.retain(|packet| packet.stream() == stream_index);
+        let seekable = container.planner.length.is_some();
+        let (decoders, wanted, left_out) =
+            Decoders::open(&container.demuxer, stream_index, decoder, settings, seekable)?;
+        let stream_index = wanted.first().copied().unwrap_or(stream_index);
+        ahead.retain(|packet| wanted.contains(&packet.stream()));
         let is_protected = is_protected || container.has_unmarked_samples(stream_index, watch)?;
-        let extent = container.read_only(stream_index, tracks);
+        let extent = container.read_only(&wanted, tracks);
         let Container {
             demuxer,
-            reader,
             planner,
             start,
             hidden_cover,
+            ..
         } = container;
         let Some(stream) = demuxer.stream(stream_index) else {
             return Err(ConvertError::Internal {
@@ -83,9 +88,10 @@ impl Input {
                 source: None,
             });
         };
-        let declared = judge(&demuxer, &stream, settings, planner.length)?;
+        let streams: Vec<_> = wanted.iter().filter_map(|index| demuxer.stream(*index)).collect();
+        let declared = judge(&demuxer, &streams, settings, planner.length)?;
         watch.update(|progress| progress.duration = cut::playing_time(settings, declared));
-        let has_exact_places = planner.has_exact_places(&demuxer, &stream);
+        let has_exact_places = streams.iter().all(|stream| planner.has_exact_places(&demuxer, stream));
         tracing::debug!(
             container = demuxer.format().name(),
             codec = ?stream.parameters().id(),
@@ -95,12 +101,13 @@ impl Input {
         );
         Ok(Self {
             demuxer,
-            decoder,
+            decoders,
+            wanted,
             stream_index,
             track,
             watch: watch.clone(),
             start,
-            seekable: reader.length_bytes().is_some(),
+            seekable,
             hidden_cover,
             has_exact_places,
             timeline: Timeline::default(),
@@ -109,11 +116,10 @@ impl Input {
             has_packets: !ahead.is_empty(),
             ahead,
             is_over: false,
-            draining: false,
             is_protected,
             errors: 0,
             unsupported: 0,
-            notes: Vec::new(),
+            notes: left_out.into_iter().collect(),
         })
     }
 }
@@ -218,16 +224,16 @@ impl Container {
         Ok(streams)
     }
 
-    /// Has nothing read any more but this audio stream, and what tells how long the picture is.
-    fn read_only(&mut self, stream_index: usize, tracks: u32) -> Extent {
-        let extent = Extent::of(&self.demuxer, stream_index);
+    /// Has nothing read any more but these audio streams, and what tells how long the picture is.
+    fn read_only(&mut self, wanted: &[usize], tracks: u32) -> Extent {
+        let extent = Extent::of(&self.demuxer, wanted.first().copied().unwrap_or(0));
         for mut stream in self.demuxer.streams_mut() {
-            if stream.index() != stream_index && !extent.watches(stream.index()) {
+            if !wanted.contains(&stream.index()) && !extent.watches(stream.index()) {
                 raw::discard(&mut stream);
             }
         }
         if tracks > 1 {
-            let plan = self.planner.of(&self.demuxer, |other| other.index() == stream_index);
+            let plan = self.planner.of(&self.demuxer, |other| wanted.contains(&other.index()));
             self.reader.follow(plan);
         }
         self.reader.opened();
@@ -240,23 +246,26 @@ fn why(error: std::io::Error, watch: &Watch) -> ConvertError {
     watch.check().err().unwrap_or(ConvertError::Read(error))
 }
 
-/// Judges the chosen audio by what the container says of it. How long it says that it is, where that is to be believed: another
+/// Judges the wanted audio by what the container says of it. How long it says that it is, where that is to be believed: another
 /// length refuses nothing, what is decoded will tell.
 ///
 /// # Errors
 /// It has too many channels, or is too long.
 fn judge(
     demuxer: &ff::format::context::Input,
-    stream: &ff::format::stream::Stream<'_>,
+    wanted: &[ff::format::stream::Stream<'_>],
     settings: &Settings,
     file_bytes: Option<u64>,
 ) -> Result<Option<Duration>, Verdict> {
     let limits = &settings.limits;
-    let (channels, limit) = (raw::channels(stream), limits.channels);
+    let (channels, limit) = (wanted.iter().map(raw::channels).max().unwrap_or(0), limits.channels);
     if channels > limit {
         return Err(Verdict::TooManyChannels { channels, limit });
     }
-    let declared = length::stated(demuxer, stream)
+    let declared = wanted
+        .iter()
+        .filter_map(|stream| length::stated(demuxer, stream))
+        .max()
         .filter(|stated| *stated <= limits.duration || length::is_plausible(*stated, file_bytes));
     let duration = cut::playing_time(settings, declared);
     if declared.is_some() && duration.is_some_and(|duration| duration > limits.duration) {

@@ -43,10 +43,9 @@ impl Input {
             tracing::debug!(%error, "the source cannot be skipped");
             return Ok(None);
         }
-        self.decoder.flush();
+        self.decoders.jump();
         self.ahead.clear();
         self.is_over = false;
-        self.draining = false;
         if !self.next_frame(first)? {
             // Behind the end of the audio.
             return Ok(Some(target));

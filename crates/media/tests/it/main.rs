@@ -20,6 +20,7 @@ mod options;
 mod parallel;
 mod reading;
 mod samples;
+mod several;
 mod support;
 mod tags;
 mod tones;

@@ -50,8 +50,9 @@ impl Hashing {
             .map_err(|_| unavailable("too many logins at once"))
     }
 
-    /// Runs `work` on a blocking thread when it is its turn; `Unavailable` when that does not come within three seconds.
-    /// Dropping the future gives up the turn, or lets work that has begun end by itself, which keeps its place until then.
+    /// Runs `work` on a blocking thread when it is its turn; `Unavailable` when that does not come within three
+    /// seconds. Dropping the future gives up the turn, or lets work that has begun end by itself, which keeps its place
+    /// until then.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         admission: Admission,

@@ -18,7 +18,8 @@ const BEARER: &str = r#"Bearer realm="mp3converter""#;
 /// After how many seconds a client that met 503 should come back.
 const RETRY_AFTER_SECONDS: &str = "5";
 
-/// `POST /login` (Basic) gives a token, `POST /validate` (Bearer) a token's claims; `/healthz` and `/readyz` beside them.
+/// `POST /login` (Basic) gives a token, `POST /validate` (Bearer) a token's claims; `/healthz` and `/readyz` beside
+/// them.
 pub fn router(service: Arc<AuthService>) -> Router {
     let probes = probes::router(Arc::new(readiness(&service)));
     Router::new()

@@ -1,8 +1,8 @@
 //! The auth service: passwords to tokens, tokens to claims.
 //!
-//! [`AuthService`] is the in-process [`domain::Authenticator`]; [`http::router`] shows it to the cluster as `POST /login`
-//! and `POST /validate`. It stands on a [`domain::UserStore`] and on [`TokenSigner`]; [`users_command`] is how an operator
-//! keeps the accounts.
+//! [`AuthService`] is the in-process [`domain::Authenticator`]; [`http::router`] shows it to the cluster as `POST
+//! /login` and `POST /validate`. It stands on a [`domain::UserStore`] and on [`TokenSigner`]; [`users_command`] is how
+//! an operator keeps the accounts.
 //!
 //! ```text
 //! user:password -> UserStore.find -> argon2id (spawn_blocking, bounded) -> token (HS256, one day)

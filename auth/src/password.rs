@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn a_hash_of_another_program_is_understood() {
-        // argon2-cffi 23.1, `PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4)`-like values of the RFC's kind.
+        // argon2-cffi 23.1, `PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4)`-like values of the RFC's
+        // kind.
         let foreign = Argon2::new(
             argon2::Algorithm::Argon2i,
             argon2::Version::V0x13,

@@ -35,8 +35,8 @@ impl Conversion {
     }
 }
 
-/// Converts `video` in one of `children`, served by a new thread, which ends soon after `cancelled`, or after the receiver
-/// is dropped.
+/// Converts `video` in one of `children`, served by a new thread, which ends soon after `cancelled`, or after the
+/// receiver is dropped.
 pub(crate) fn start(
     children: Children,
     blobs: Arc<dyn BlobStore>,

@@ -78,8 +78,8 @@ impl From<ConvertError> for Stop {
 }
 
 impl ConvertHandler {
-    /// A handler that keeps its files in `blobs`, converts in `children` on so many threads, and tells `announcer` about
-    /// finished MP3s. Its speed is measured in `metrics`.
+    /// A handler that keeps its files in `blobs`, converts in `children` on so many threads, and tells `announcer`
+    /// about finished MP3s. Its speed is measured in `metrics`.
     pub fn new(
         blobs: Arc<dyn BlobStore>,
         children: Children,

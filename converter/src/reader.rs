@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 /// A gap of at most this is read and thrown away rather than asked around: half a chunk, so that no chunk of GridFS is
 /// fetched for the gap alone.
 const SKIP_BYTES: u64 = 128 * 1024;
-/// After so many questions without a gap, each of which went on where the last one ended, the rest of the file is fetched ahead.
+/// After so many questions without a gap, each of which went on where the last one ended, the rest of the file is
+/// fetched ahead.
 const IN_A_ROW: u32 = 3;
 
 /// The bytes of one video, for a thread that waits for them.

@@ -12,8 +12,8 @@ use crate::GatewayState;
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(15);
-/// How long it leaves dead letters alone that could not be asked for: a queue that was made by hand has none, and the broker
-/// logs every question as an error.
+/// How long it leaves dead letters alone that could not be asked for: a queue that was made by hand has none, and the
+/// broker logs every question as an error.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
 
 /// What waits, as it was when last looked at; what could not be asked has no value. Clones share it.

@@ -2,9 +2,10 @@
 //!
 //! What our own records call lost goes at once, however much it is: remains of uploads and attempts that came to
 //! nothing, videos of cancelled jobs, and those that were to go once their MP3 was done. A finished file of ours whose
-//! job no record knows is never deleted unasked: an emptied or restored job store must cost nobody a byte. Parts of files
-//! nobody knows go once they are a day old, unless they are more than a tenth of our files in a bucket, or more than 100.
-//! What is held back waits for `gateway janitor --confirm`. Finished files of the original system are never touched.
+//! job no record knows is never deleted unasked: an emptied or restored job store must cost nobody a byte. Parts of
+//! files nobody knows go once they are a day old, unless they are more than a tenth of our files in a bucket, or more
+//! than 100. What is held back waits for `gateway janitor --confirm`. Finished files of the original system are never
+//! touched.
 //!
 //! A cycle is a slow pass in small batches. Several at once are harmless: each looks again before it deletes.
 

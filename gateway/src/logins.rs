@@ -100,8 +100,8 @@ struct Count {
     places: Arc<Semaphore>,
 }
 
-/// A place in a count, or one that is waited for. Dropping it gives it back, or makes it a failure. A count without places
-/// or failures is forgotten with its last one: what nobody judged leaves nothing behind.
+/// A place in a count, or one that is waited for. Dropping it gives it back, or makes it a failure. A count without
+/// places or failures is forgotten with its last one: what nobody judged leaves nothing behind.
 struct Place<'a> {
     counts: &'a Counts,
     key: u64,

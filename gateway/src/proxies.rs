@@ -35,8 +35,8 @@ impl TrustedProxies {
         self.0.is_empty()
     }
 
-    /// The client of a request that came from `peer`, as at most so many proxies in a row tell: with one, the last address
-    /// of `X-Forwarded-For`.
+    /// The client of a request that came from `peer`, as at most so many proxies in a row tell: with one, the last
+    /// address of `X-Forwarded-For`.
     ///
     /// A proxy adds the address it was asked from at the right, and what stands left of that is whatever the client
     /// wrote. So the list is read from the right, for as long as trusted proxies answer for it, and anything that is no

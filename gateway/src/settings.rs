@@ -54,8 +54,8 @@ pub struct ServeSettings {
     /// The auth service, as `host:port`.
     #[arg(long, env, value_name = "HOST:PORT", default_value = "auth:5000")]
     pub auth_svc_address: String,
-    /// How many seconds requests at hand have after SIGTERM; an upload that outlasts them is answered 503 and leaves nothing
-    /// behind.
+    /// How many seconds requests at hand have after SIGTERM; an upload that outlasts them is answered 503 and leaves
+    /// nothing behind.
     #[arg(long, env, value_name = "SECONDS", default_value_t = 30)]
     pub shutdown_grace: u32,
     /// Where everything is.
@@ -90,7 +90,8 @@ pub struct GatewaySettings {
     /// The proxies whose `X-Forwarded-For` is believed: addresses or networks, separated by commas.
     #[arg(long, env, value_name = "NETWORKS", default_value = "", hide_default_value = true)]
     pub trusted_proxies: TrustedProxies,
-    /// How many of them stand in a row before the gateway. What stands further left in `X-Forwarded-For` a client wrote.
+    /// How many of them stand in a row before the gateway. What stands further left in `X-Forwarded-For` a client
+    /// wrote.
     #[arg(long, env, value_name = "COUNT", default_value = "1")]
     pub trusted_proxy_hops: NonZeroU8,
     /// The slowest upload that is put up with.

@@ -2,7 +2,8 @@
 //! the upload that would have filled it.
 //!
 //! What uploads under way have announced and not yet sent is taken, and what arrived since the store was last asked is
-//! gone: as far as this process knows. Several gateways do not know of each other's; the share that stays free is for that.
+//! gone: as far as this process knows. Several gateways do not know of each other's; the share that stays free is for
+//! that.
 
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -87,8 +87,8 @@ impl GatewayState {
         }
     }
 
-    /// Starts what the gateway does without being asked: announcing, ending lapsed uploads, the janitor, and measuring what
-    /// waits.
+    /// Starts what the gateway does without being asked: announcing, ending lapsed uploads, the janitor, and measuring
+    /// what waits.
     pub fn start(&self) {
         self.life.spawn(self.announcer().run());
         self.life.spawn(lapsed::run(self.clone()));

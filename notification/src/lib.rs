@@ -31,10 +31,10 @@ pub use smtp::SmtpServer;
 /// How many mails are sent at a time.
 const SLOTS: u16 = 4;
 
-/// How long a mail is owed that nobody tried to send before a new start lets it go, if its job ended while no notification
-/// of ours was at work. While a foreign one stood in it took the messages about finished MP3s and told their owners, which
-/// the records cannot know; had no one stood in, the messages would be waiting in the queue, and each brings its mail back.
-/// Nobody else tells of failures, but after this time they are no news.
+/// How long a mail is owed that nobody tried to send before a new start lets it go, if its job ended while no
+/// notification of ours was at work. While a foreign one stood in it took the messages about finished MP3s and told
+/// their owners, which the records cannot know; had no one stood in, the messages would be waiting in the queue, and
+/// each brings its mail back. Nobody else tells of failures, but after this time they are no news.
 const LET_GO_AFTER: [(VerdictKind, Duration); 3] = [
     (VerdictKind::Done, Duration::from_secs(24 * 60 * 60)),
     (VerdictKind::Failed, Duration::from_secs(30 * 24 * 60 * 60)),

@@ -67,8 +67,8 @@ pub enum SendError {
     /// The server is away or busy, or does not like us: the sender, the login, how much we send. Try again later.
     #[error("the mail server did not take the mail")]
     Unavailable(#[source] Source),
-    /// The connection broke, or the time or the process ended, after the whole mail was sent and before the server's word
-    /// on it: try again once, with the same Message-ID, since the first copy may have arrived.
+    /// The connection broke, or the time or the process ended, after the whole mail was sent and before the server's
+    /// word on it: try again once, with the same Message-ID, since the first copy may have arrived.
     #[error("the mail server did not say whether it took the mail")]
     Unknown(#[source] Source),
     /// Not sent: somebody else sends it now.
@@ -83,8 +83,8 @@ pub enum SendError {
 }
 
 impl Mailer {
-    /// The mailer a URL names: `smtp://HOST[:PORT]` in the clear, with `?tls=required` for STARTTLS, `smtps://HOST` with
-    /// TLS from the start, or `file:DIR`. Connects to nothing yet.
+    /// The mailer a URL names: `smtp://HOST[:PORT]` in the clear, with `?tls=required` for STARTTLS, `smtps://HOST`
+    /// with TLS from the start, or `file:DIR`. Connects to nothing yet.
     ///
     /// # Errors
     /// The URL cannot be used.
@@ -97,8 +97,8 @@ impl Mailer {
     }
 
     /// Delivers `message`, if `still_ours` says so in the last moment before it may go out; `name` is unique to it.
-    /// Sending it again makes a copy with the same Message-ID, or the same file. When `cancelled` while a mail server has
-    /// the mail and says nothing, its fate is unknown; else dropping the future sends nothing.
+    /// Sending it again makes a copy with the same Message-ID, or the same file. When `cancelled` while a mail server
+    /// has the mail and says nothing, its fate is unknown; else dropping the future sends nothing.
     ///
     /// # Errors
     /// See [`SendError`].

@@ -116,8 +116,8 @@ fn not_ready(job: &Job, kind: VerdictKind) -> String {
     )
 }
 
-/// The text as it stands where a mail may carry it so: what is read as a file can then be pasted from. The library would
-/// fold every line of more than 76 bytes.
+/// The text as it stands where a mail may carry it so: what is read as a file can then be pasted from. The library
+/// would fold every line of more than 76 bytes.
 ///
 /// Source: RFC 5322 section 2.1.1, at most 998 bytes a line.
 fn body(text: String) -> Option<Body> {

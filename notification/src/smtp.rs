@@ -58,8 +58,9 @@ enum Security {
 impl SmtpServer {
     /// The server of an `smtp:` or `smtps:` URL; `login` is for a URL that has none. Connects to nothing yet.
     ///
-    /// The query may hold `tls=required` or `tls=opportunistic` (STARTTLS, `smtp:` only) and `ca=FILE`, a certificate in
-    /// PEM to trust beside the system's. The port defaults to 465 for `smtps:`, 587 for STARTTLS and 25 in the clear.
+    /// The query may hold `tls=required` or `tls=opportunistic` (STARTTLS, `smtp:` only) and `ca=FILE`, a certificate
+    /// in PEM to trust beside the system's. The port defaults to 465 for `smtps:`, 587 for STARTTLS and 25 in the
+    /// clear.
     ///
     /// # Errors
     /// The URL or the certificate cannot be used.
@@ -102,8 +103,8 @@ impl SmtpServer {
         })
     }
 
-    /// Hands one mail to the server, if `still_ours` says so in the last moment before it may go out. `cancelled` ends the
-    /// wait for its last word.
+    /// Hands one mail to the server, if `still_ours` says so in the last moment before it may go out. `cancelled` ends
+    /// the wait for its last word.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -220,8 +221,8 @@ fn is_refusal(code: u16, text: &str, about: About) -> bool {
     let words = text.to_ascii_lowercase();
     let is_ours = OUR_TROUBLE.iter().any(|word| words.contains(word));
     match status(text) {
-        // The address, but not the sender's; the mailbox, with the details that are registered, since servers put troubles
-        // of the sender under others; what is in the mail.
+        // The address, but not the sender's; the mailbox, with the details that are registered, since servers put
+        // troubles of the sender under others; what is in the mail.
         Some([5, 1, detail]) => !matches!(detail, 7 | 8) && !is_ours,
         Some([5, 2, detail]) => detail <= 4 && !is_ours,
         Some([5, 6, _]) => !is_ours,

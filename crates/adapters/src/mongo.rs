@@ -38,7 +38,8 @@ const OUT_OF_DISK_SPACE: i32 = 14031;
 ///
 /// What the URL leaves open becomes `w=majority&journal=true&wtimeoutMS=10000&retryWrites=true`,
 /// `readConcernLevel=majority`, `connectTimeoutMS=3000` and `serverSelectionTimeoutMS=5000`: with weaker writes a
-/// killed server forgets what it acknowledged. A server that is no replica set is used, and warned about once a process.
+/// killed server forgets what it acknowledged. A server that is no replica set is used, and warned about once a
+/// process.
 ///
 /// # Errors
 /// [`ConnectError::Invalid`] when the driver cannot read the URL.
@@ -96,9 +97,9 @@ fn warn_of_standalone(event: SdamEvent) {
 /// Runs a driver call to its end, whatever becomes of the caller.
 ///
 /// The call is a task of its own: dropping or timing out a driver's future half-way corrupts its connection or its
-/// stream. Dropping the returned future leaves the call running; so does the deadline of ten seconds, which the
-/// caller hears as `Unavailable` while the outcome stays unknown. Where [`MOST_CALLS`] are under way it waits for one of
-/// them to end, and is not begun when none does.
+/// stream. Dropping the returned future leaves the call running; so does the deadline of ten seconds, which the caller
+/// hears as `Unavailable` while the outcome stays unknown. Where [`MOST_CALLS`] are under way it waits for one of them
+/// to end, and is not begun when none does.
 ///
 /// # Errors
 /// Those of [`port_error`]; `Unavailable` at the deadline.

@@ -9,8 +9,8 @@ pub fn is_on(bug: &str) -> bool {
     variable(&ON, "MP3_SEEDED_BUG") == Some(bug)
 }
 
-/// Whether the converter works as a foreign one does, which `MP3_QUEUE_DRIVEN` asks for: only messages wake it, and each is
-/// held until its job has ended. No bug, but the neighbour in which some bugs do harm.
+/// Whether the converter works as a foreign one does, which `MP3_QUEUE_DRIVEN` asks for: only messages wake it, and
+/// each is held until its job has ended. No bug, but the neighbour in which some bugs do harm.
 pub fn is_queue_driven() -> bool {
     static DRIVEN: OnceLock<Option<String>> = OnceLock::new();
     variable(&DRIVEN, "MP3_QUEUE_DRIVEN").is_some()

@@ -1,4 +1,5 @@
-//! One instance of a service, whichever process it is at the moment, and somebody who starts it again, as a cluster does.
+//! One instance of a service, whichever process it is at the moment, and somebody who starts it again, as a cluster
+//! does.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;

@@ -132,7 +132,8 @@ impl Load {
         self.keyed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How often an upload was not answered as it should be, by what was heard instead. Clients that hang up do not count.
+    /// How often an upload was not answered as it should be, by what was heard instead. Clients that hang up do not
+    /// count.
     pub(crate) fn failures(&self) -> BTreeMap<String, usize> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

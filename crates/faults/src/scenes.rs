@@ -29,8 +29,8 @@ pub(crate) const SCENES: [&str; 5] = ["long-stall", "neighbours", "alarm", "cut-
 
 /// Longer than a lease, and than it takes somebody else to do the job.
 const LONG_STALL: Duration = Duration::from_secs(45);
-/// How many jobs are uploaded beside one whose converter stands still, and how long they may take. A broker takes back what
-/// a converter holds that has been silent for twenty seconds.
+/// How many jobs are uploaded beside one whose converter stands still, and how long they may take. A broker takes back
+/// what a converter holds that has been silent for twenty seconds.
 const NEIGHBOURS: usize = 4;
 const NEIGHBOURS_PATIENCE: Duration = Duration::from_secs(16);
 /// How many jobs wait when the alarm comes, how many of them are enough, and how long they may take.
@@ -162,8 +162,8 @@ impl Stage {
         Ok("gateway")
     }
 
-    /// MongoDB takes no writes, as during a backup, and otherwise looks well; and somebody uploads. (Of a line that is dead
-    /// the driver's own monitor frees whoever waits.)
+    /// MongoDB takes no writes, as during a backup, and otherwise looks well; and somebody uploads. (Of a line that is
+    /// dead the driver's own monitor frees whoever waits.)
     async fn locked_store(&mut self) -> anyhow::Result<&'static str> {
         let client = Client::with_uri_str(&self.fleet.mongodb_url).await?;
         let admin = client.database("admin");

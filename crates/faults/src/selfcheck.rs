@@ -1,5 +1,5 @@
-//! Whether the campaign can fail: each seeded bug must turn the smallest run that can show it red, and the same run without
-//! the bug must be green.
+//! Whether the campaign can fail: each seeded bug must turn the smallest run that can show it red, and the same run
+//! without the bug must be green.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -84,8 +84,8 @@ impl Load {
         anyhow::bail!("upload {number} was not accepted in {TRIES} tries")
     }
 
-    /// Sends a file under a key of its own, at once and to every gateway, and goes on until success was heard twice. Whether
-    /// that was of one job is for the checks.
+    /// Sends a file under a key of its own, at once and to every gateway, and goes on until success was heard twice.
+    /// Whether that was of one job is for the checks.
     ///
     /// # Errors
     /// As for [`user`](Self::user).

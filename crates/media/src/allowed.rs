@@ -1,16 +1,16 @@
 //! What libav may open: the lists it is given with every source.
 //!
 //! The readers of playlists (HLS, DASH, SDP, concat and their like) open whatever a file names, and with our own I/O no
-//! protocol list of libav's stops them. So a file is opened only by a container that is listed here, and decoded only by
-//! an audio decoder. Of the containers one asks for another file, the next part of a recording (`mlv`): the list of
+//! protocol list of libav's stops them. So a file is opened only by a container that is listed here, and decoded only
+//! by an audio decoder. Of the containers one asks for another file, the next part of a recording (`mlv`): the list of
 //! protocols, which has none, refuses it.
 
 /// No protocol has this name: nothing but the source itself is ever opened.
 pub(crate) const PROTOCOLS: &str = "none";
 
 /// The containers, and the usual kinds of bare video, which get the verdict that they have no sound. Samples without a
-/// header (`alaw` to `u8`) are taken by their extension alone, as the `ffmpeg` command takes them: one channel of 44,100 Hz. Left
-/// out are playlists, devices, images and subtitles.
+/// header (`alaw` to `u8`) are taken by their extension alone, as the `ffmpeg` command takes them: one channel of
+/// 44,100 Hz. Left out are playlists, devices, images and subtitles.
 pub(crate) const FORMATS: &str = "\
     3dostr,4xm,aa,aac,aax,ac3,ace,acm,act,adp,ads,adx,aea,afc,aiff,aix,alaw,alp,amr,amrnb,amrwb,apc,ape,apm,aptx,aptx_hd,\
     argo_asf,argo_brp,argo_cvg,asf,asf_o,ast,au,av1,avi,avr,avs,bethsoftvid,bfi,bfstm,binka,bink,bit,bmv,\

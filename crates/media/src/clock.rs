@@ -1,7 +1,8 @@
 //! What a position means: seconds on the source's own clock, the same in every container.
 //!
 //! A container counts the time of its streams from a zero of its own: the first byte of a broadcast may have come after
-//! hours. A position counts from where the first of the file's pictures and sounds begins, as players and `ffmpeg -ss` do.
+//! hours. A position counts from where the first of the file's pictures and sounds begins, as players and `ffmpeg -ss`
+//! do.
 
 use std::time::Duration;
 

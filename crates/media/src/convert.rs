@@ -23,8 +23,9 @@ use crate::{ConvertError, Note, Settings, Source, Verdict};
 /// A finished MP3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Converted {
-    /// Replaces as many bytes of what was written, from [`head_at`](Self::head_at) on: the frame with length, seek places,
-    /// and how much to cut off at both ends. At most 2 KiB. Without it the MP3 plays, with a little silence at its ends.
+    /// Replaces as many bytes of what was written, from [`head_at`](Self::head_at) on: the frame with length, seek
+    /// places, and how much to cut off at both ends. At most 2 KiB. Without it the MP3 plays, with a little silence at
+    /// its ends.
     pub head: Vec<u8>,
     /// Where `head` belongs, in bytes from the MP3's start: behind the tags, 0 where there are none.
     pub head_at: u64,
@@ -71,13 +72,13 @@ impl Converted {
 /// only some music that is made while it plays is played anew each time (a module whose instruments swing at random).
 ///
 /// Audio that is an MP3 already is copied where nothing is asked of the sound, see [`Settings::rate`]. Of several audio
-/// tracks it takes the one that a listener wants, see [`Why`](crate::Why). Damaged parts are left out; what remains is converted. Memory
-/// does not grow with the source, apart from the container's index.
+/// tracks it takes the one that a listener wants, see [`Why`](crate::Why). Damaged parts are left out; what remains is
+/// converted. Memory does not grow with the source, apart from the container's index.
 ///
-/// Synchronous: reads, decodes and writes on the calling thread until the end, blocked by `source` and `sink`, and encodes on
-/// [`Settings::threads`] others, which end before it returns. `progress` is called before every read of the source and
-/// after every packet, thousands of times a second, on the calling thread; it must return at once, and ends the
-/// conversion by `Break`.
+/// Synchronous: reads, decodes and writes on the calling thread until the end, blocked by `source` and `sink`, and
+/// encodes on [`Settings::threads`] others, which end before it returns. `progress` is called before every read of the
+/// source and after every packet, thousands of times a second, on the calling thread; it must return at once, and ends
+/// the conversion by `Break`.
 ///
 /// # Errors
 /// Sorted by what to do next, see [`ConvertError`]. What `sink` got by then is of no use.

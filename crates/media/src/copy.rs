@@ -1,8 +1,8 @@
 //! An MP3 that is already in the source becomes the MP3, frame by frame as it is.
 //!
-//! Only where the MP3 is to begin later than the source's does a frame come before them that was not there: it is silent, and its
-//! slot holds what the next frames need of the bit reservoir before it. It and what else is too much at the ends is for
-//! the decoder to cut off, by the head frame.
+//! Only where the MP3 is to begin later than the source's does a frame come before them that was not there: it is
+//! silent, and its slot holds what the next frames need of the bit reservoir before it. It and what else is too much at
+//! the ends is for the decoder to cut off, by the head frame.
 
 use std::io::Write;
 use std::time::Duration;
@@ -22,7 +22,8 @@ use crate::splitter::Splitter;
 use crate::watch::Watch;
 use crate::{Anew, ConvertError, Converted, Settings, Verdict, cut, raw};
 
-/// How many packets are looked at before anything is written. What is wrong in the first second is usually so throughout.
+/// How many packets are looked at before anything is written. What is wrong in the first second is usually so
+/// throughout.
 const LOOK_AHEAD_PACKETS: usize = 32;
 
 /// How much MP3 is collected before it is written.
@@ -44,7 +45,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Looks whether the source's audio is an MP3, all of one kind as far as can be seen: a little junk is no hindrance.
+    /// Looks whether the source's audio is an MP3, all of one kind as far as can be seen: a little junk is no
+    /// hindrance.
     ///
     /// # Errors
     /// The source cannot be read, or a cancel.
@@ -175,8 +177,8 @@ pub(crate) fn copy(
     Ok(copying.finish(discard, settings)?.completed(input, watch))
 }
 
-/// The copy being made. Positions are samples from the start of the first frame, be it the source's or one of the silence
-/// before it.
+/// The copy being made. Positions are samples from the start of the first frame, be it the source's or one of the
+/// silence before it.
 struct Copying<'a> {
     first: Header,
     rate_hz: u32,

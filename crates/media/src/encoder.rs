@@ -94,8 +94,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends the frames that are ready to `mp3`, the last one whole, and begins anew with an empty bit reservoir. One frame
-    /// of samples stays behind: LAME looks ahead.
+    /// Appends the frames that are ready to `mp3`, the last one whole, and begins anew with an empty bit reservoir. One
+    /// frame of samples stays behind: LAME looks ahead.
     ///
     /// # Errors
     /// LAME fails.

@@ -19,8 +19,8 @@ pub enum ConvertError {
     /// The source is a stream, and this file can only be read with seeking: store it first, then convert that.
     #[error("this file cannot be converted while it streams: its index is at the end")]
     NeedsSeeking,
-    /// Something was found out only after part of the MP3 had been written: throw that away, and try again with the settings
-    /// that [`Settings::anew`](crate::Settings::anew) gives.
+    /// Something was found out only after part of the MP3 had been written: throw that away, and try again with the
+    /// settings that [`Settings::anew`](crate::Settings::anew) gives.
     #[error("the MP3 has to be begun anew: {0}")]
     BeginAnew(Anew),
     /// The progress callback asked to stop.

@@ -1,9 +1,9 @@
 //! How long a file is beside its sound: where its other streams begin, and up to where its container and they reach.
 //!
 //! It decides whether a jump of the timestamps is silence, or only another clock. A container that states its length is
-//! believed. Where none does, as in broadcasts, the picture's packets are watched: silence lasts as long as it moves. Up to
-//! the first sound they are watched everywhere but in MP4 and AVI: what libav calls the start of a picture that it cannot
-//! decode may be that of the sound.
+//! believed. Where none does, as in broadcasts, the picture's packets are watched: silence lasts as long as it moves.
+//! Up to the first sound they are watched everywhere but in MP4 and AVI: what libav calls the start of a picture that
+//! it cannot decode may be that of the sound.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::choice::is_audio;
 use crate::clock::{Clock, Moment, nanoseconds};
 use crate::raw;
 
-/// Containers that hold a timestamp for every packet, or at least for every page of them, as libav calls them. Elsewhere
-/// timestamps are counted from the sound itself, and know of no gaps.
+/// Containers that hold a timestamp for every packet, or at least for every page of them, as libav calls them.
+/// Elsewhere timestamps are counted from the sound itself, and know of no gaps.
 const WITH_TIMESTAMPS: [&str; 12] = [
     "mov,mp4,m4a,3gp,3g2,mj2",
     "matroska,webm",

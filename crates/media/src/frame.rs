@@ -1,7 +1,8 @@
 //! One frame of layer III: what its header and its side information say, and the main data that belongs to it.
 //!
-//! A frame is header, optional CRC, side information and a slot. Its main data, the sound, need not lie in its own slot:
-//! it begins up to 511 bytes before, in the slots of earlier frames (255 below 32 kHz). That is the bit reservoir.
+//! A frame is header, optional CRC, side information and a slot. Its main data, the sound, need not lie in its own
+//! slot: it begins up to 511 bytes before, in the slots of earlier frames (255 below 32 kHz). That is the bit
+//! reservoir.
 //! Source: ISO/IEC 11172-3 sections 2.4.1 and 2.4.2, ISO/IEC 13818-3, and the "MPEG 2.5" extension.
 
 /// Layer III bitrates in kbit/s by the index in the header, of MPEG-1 and of the lower sample rates.
@@ -214,8 +215,8 @@ impl Frame {
         bits.div_ceil(8)
     }
 
-    /// Where the lengths in bits are: behind the reach and the private bits comes a record for each granule and channel, that
-    /// begins with its length.
+    /// Where the lengths in bits are: behind the reach and the private bits comes a record for each granule and
+    /// channel, that begins with its length.
     fn lengths_at(&self) -> impl Iterator<Item = usize> + use<> {
         let (first_at, records, record_bits) = match (self.header.is_mpeg1(), self.header.is_mono()) {
             (true, true) => (18, 2, 59),

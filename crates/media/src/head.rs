@@ -1,5 +1,5 @@
-//! The first frame of an MP3: "Xing" or "Info" with the LAME tag, from which players take length, seek places and what to
-//! cut off at both ends.
+//! The first frame of an MP3: "Xing" or "Info" with the LAME tag, from which players take length, seek places and what
+//! to cut off at both ends.
 //!
 //! It is written here rather than by LAME: one file may come from several encoders, and LAME leaves it out where its
 //! own frames are too short for it (32 to 56 kbit/s).
@@ -99,7 +99,8 @@ impl Head {
         tag[..4].copy_from_slice(if is_constant { b"Info" } else { b"Xing" });
         tag[4..8].copy_from_slice(&ALL_FIELDS.to_be_bytes());
         if trim.is_some() {
-            // Decoders heed delay and padding only of writers they know; this one is libav, through which the frames came.
+            // Decoders heed delay and padding only of writers they know; this one is libav, through which the frames
+            // came.
             tag[PLAIN_TAG_BYTES..][..4].copy_from_slice(b"Lavf");
         }
         self.filled(tag, log, trim)
@@ -181,8 +182,8 @@ pub(crate) fn read_head(frame: &[u8]) -> Option<Told> {
     Some(Told { frames, trim })
 }
 
-/// A tag with everything that does not depend on the audio: taken from LAME, so that it tells the truth about the filters it
-/// chose, or else with those fields unknown.
+/// A tag with everything that does not depend on the audio: taken from LAME, so that it tells the truth about the
+/// filters it chose, or else with those fields unknown.
 fn template(format: &Mp3Format, tag_at: usize) -> [u8; TAG_BYTES] {
     let lames = lames_head_frame(format).and_then(|frame| frame.get(tag_at..tag_at + TAG_BYTES)?.try_into().ok());
     lames.unwrap_or_else(|| {
@@ -209,8 +210,8 @@ fn side_information_bytes(format: &Mp3Format) -> usize {
     }
 }
 
-/// The header of the shortest frame that holds `bytes` and is at least as long as LAME makes it: of the file's own bitrate
-/// where that is constant, so that no program takes it for a variable one.
+/// The header of the shortest frame that holds `bytes` and is at least as long as LAME makes it: of the file's own
+/// bitrate where that is constant, so that no program takes it for a variable one.
 fn header(format: &Mp3Format, bytes: usize) -> [u8; 4] {
     let hz = format.sample_rate_hz;
     let (version, wanted_kbps) = match hz {

@@ -175,8 +175,8 @@ impl Input {
         Ok(None)
     }
 
-    /// Whether the file announces this stream and holds nothing of it, and that is all that is wrong: it holds something of
-    /// another one, or its index has nothing.
+    /// Whether the file announces this stream and holds nothing of it, and that is all that is wrong: it holds
+    /// something of another one, or its index has nothing.
     fn is_empty(&self, stream: &ff::format::stream::Stream<'_>) -> bool {
         let is_announced_only = !self.has_packets && self.errors == 0 && raw::index_length(stream) == 0;
         let has_others = || self.demuxer.streams().any(|other| choice::has_packets(&other));

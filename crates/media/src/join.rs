@@ -154,7 +154,8 @@ mod tests {
         (runs, rates)
     }
 
-    /// The second segment: 98 frames of warm-up that leave as much room as there can be, and 100 that use it all at once.
+    /// The second segment: 98 frames of warm-up that leave as much room as there can be, and 100 that use it all at
+    /// once.
     fn hungry(kbps: u16, frame_bytes: usize) -> Vec<u8> {
         let warm_up = (0..98).map(|_| frame(kbps, 100, 2));
         stream(

@@ -41,8 +41,8 @@ impl Kept {
         }
     }
 
-    /// Forgets what lies before `position` until at most `soft_bytes` are kept, the lowest first; then what lies behind it
-    /// until at most `hard_bytes` are, the highest first.
+    /// Forgets what lies before `position` until at most `soft_bytes` are kept, the lowest first; then what lies behind
+    /// it until at most `hard_bytes` are, the highest first.
     pub(crate) fn forget(&mut self, position: u64, soft_bytes: usize, hard_bytes: usize) {
         while self.bytes > soft_bytes {
             let lowest = self.pieces.first_entry();

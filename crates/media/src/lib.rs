@@ -1,7 +1,7 @@
 //! The conversion engine: any media with audio in, one MP3 out. libav demuxes and decodes, LAME encodes.
 //!
-//! Knows nothing of jobs, queues or stores. [`convert`] is synchronous: it runs on the thread that calls it, and on encoders'
-//! threads that end before it returns.
+//! Knows nothing of jobs, queues or stores. [`convert`] is synchronous: it runs on the thread that calls it, and on
+//! encoders' threads that end before it returns.
 //!
 //! ```text
 //! Source -> input (demux, decode) -> mixer (rate, channels) -> segments (LAME, on threads) -> join -> output -> sink

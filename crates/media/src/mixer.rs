@@ -82,8 +82,8 @@ impl Shape {
 struct Prepared {
     /// Of the frames it is for.
     shape: Shape,
-    /// What they are said to be: their own layout, or the usual one of that many channels; empty where they are mixed by a
-    /// rule of our own.
+    /// What they are said to be: their own layout, or the usual one of that many channels; empty where they are mixed
+    /// by a rule of our own.
     layout: ChannelLayout,
     resampler: Resampler,
 }
@@ -148,7 +148,8 @@ impl Mixer {
             let rate_hz = self.output_rate_hz;
             self.limiter.get_or_insert_with(|| Limiter::new(rate_hz));
         }
-        // The resampler compares each frame with what it was made for, and mixes no unordered channels by a rule of its own.
+        // The resampler compares each frame with what it was made for, and mixes no unordered channels by a rule of its
+        // own.
         if prepared.layout.is_empty() {
             raw::forget_layout(frame);
         } else {
@@ -228,8 +229,8 @@ impl Mixer {
             raw::mix_by_matrix(&mut resampler, shape.channels, shape.is_sound_field, &matrix)?;
             Ok((ChannelLayout::empty(), resampler))
         };
-        // Some orders of channels have no rule for mixing down, such as a lone subwoofer, and most numbers of channels above
-        // eight have no usual order.
+        // Some orders of channels have no rule for mixing down, such as a lone subwoofer, and most numbers of channels
+        // above eight have no usual order.
         let made = by_layout(shape.layout).or_else(|| by_layout(raw::usual_layout(shape.channels)));
         let (layout, resampler) = made.map_or_else(by_matrix, Ok).map_err(|error| {
             tracing::debug!(%error, "these samples cannot be mixed");
@@ -271,11 +272,13 @@ impl Mixer {
     }
 }
 
-/// How much of each channel goes to the left and then to the right, or to the only one: where libswresample knows no rule.
+/// How much of each channel goes to the left and then to the right, or to the only one: where libswresample knows no
+/// rule.
 ///
-/// A sound field is heard by two microphones with the characteristic of a cardioid, turned to the left and to the right; what
-/// they make of it follows from its first two channels, W (all around) and Y (left less right).
-/// Source: J. Daniel, "Spatial Sound Encoding Including Near Field Effect" (AmbiX order and SN3D weights, as libav has them).
+/// A sound field is heard by two microphones with the characteristic of a cardioid, turned to the left and to the
+/// right; what they make of it follows from its first two channels, W (all around) and Y (left less right).
+/// Source: J. Daniel, "Spatial Sound Encoding Including Near Field Effect" (AmbiX order and SN3D weights, as libav has
+/// them).
 ///
 /// Channels in no known order are heard on both sides, all of them as loud as fits.
 fn mixing_matrix(shape: Shape, mono: bool) -> Vec<f64> {
@@ -290,8 +293,9 @@ fn mixing_matrix(shape: Shape, mono: bool) -> Vec<f64> {
         .collect()
 }
 
-/// Integer sources are mixed down without exceeding full scale, float ones at full loudness, as in the `ffmpeg` command,
-/// where it follows from the sample format between decoder and encoder. What exceeds full scale then, the limiter mends.
+/// Integer sources are mixed down without exceeding full scale, float ones at full loudness, as in the `ffmpeg`
+/// command, where it follows from the sample format between decoder and encoder. What exceeds full scale then, the
+/// limiter mends.
 fn mixing_options(source: Sample) -> Dictionary<'static> {
     let is_float = matches!(source, Sample::F32(_) | Sample::F64(_));
     let highest = (!is_float).then_some(("rematrix_maxval", "1"));

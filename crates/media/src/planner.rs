@@ -30,8 +30,8 @@ impl Planner {
         self.length.is_some() && is_complete && (is_whole_mov || format.name() == AVI)
     }
 
-    /// Whether the container's header tells all that is needed to choose and decode an audio stream, so that nobody needs to
-    /// look into the data.
+    /// Whether the container's header tells all that is needed to choose and decode an audio stream, so that nobody
+    /// needs to look into the data.
     pub(crate) fn is_known(&self, demuxer: &ff::format::context::Input) -> bool {
         let is_indexed = self.is_indexed(demuxer);
         let is_fragmented = demuxer.format().name() == MOV && self.layout == Layout::Fragmented;

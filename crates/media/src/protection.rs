@@ -49,8 +49,8 @@ pub(crate) fn is_scrambled(demuxer: &Input, reader: &mut Reader) -> io::Result<b
     })
 }
 
-/// Whether all of a stream is protected, by what its container says: an MP4 of Apple or of Audible by the kind of the stream,
-/// a Matroska file by the name of its key.
+/// Whether all of a stream is protected, by what its container says: an MP4 of Apple or of Audible by the kind of the
+/// stream, a Matroska file by the name of its key.
 pub(crate) fn is_protected(stream: &Stream<'_>) -> bool {
     let has_key = || {
         raw::stream_description(stream)

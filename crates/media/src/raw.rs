@@ -21,8 +21,8 @@ use mp3lame_encoder::{BuildError, Builder, ffi as lame};
 /// passes over without a word.
 pub(crate) fn open(mut io: StreamIo, name: &str, options: ff::Dictionary<'_>) -> Result<Input, ff::Error> {
     let name = CString::new(name).map_err(|_| ff::Error::InvalidData)?;
-    // SAFETY: `avformat_open_input` takes the context over: it frees it on failure, and on success the wrapper does. With
-    // the custom-I/O flag it leaves `pb` alone, which `io` owns and the wrapper keeps as long as the context. The
+    // SAFETY: `avformat_open_input` takes the context over: it frees it on failure, and on success the wrapper does.
+    // With the custom-I/O flag it leaves `pb` alone, which `io` owns and the wrapper keeps as long as the context. The
     // dictionary is handed over and taken back as the call leaves it.
     unsafe {
         let mut context = ff::ffi::avformat_alloc_context();
@@ -95,7 +95,8 @@ pub(crate) fn usual_layout(channels: u16) -> ff::ChannelLayout {
 /// Says of a frame that its channels are in no known order, except of a sound field.
 pub(crate) fn forget_layout(frame: &mut ff::frame::Audio) {
     let is_sound_field = is_sound_field(frame);
-    // SAFETY: the frame is borrowed mutably. Its order is none that owns something: libav's decoders make only plain ones.
+    // SAFETY: the frame is borrowed mutably. Its order is none that owns something: libav's decoders make only plain
+    // ones.
     unsafe {
         let frame = &mut *frame.as_mut_ptr();
         frame.channel_layout = 0;
@@ -125,8 +126,8 @@ pub(crate) fn make_sound_field(frame: &mut ff::frame::Audio) {
     }
 }
 
-/// Has a resampler take sound of that many channels in no known order, or of a sound field, and mix it by a matrix: for each
-/// output channel in turn, how much of each input channel it gets.
+/// Has a resampler take sound of that many channels in no known order, or of a sound field, and mix it by a matrix: for
+/// each output channel in turn, how much of each input channel it gets.
 ///
 /// # Errors
 /// libswresample does not take so many, or has no memory; the resampler is then of no more use.
@@ -142,9 +143,9 @@ pub(crate) fn mix_by_matrix(
     let output = resampler.output().channel_layout;
     assert!(matrix.len() >= usize::from(channels) * usize::try_from(output.channels()).unwrap_or(usize::MAX));
     let options = [(c"icl", 0), (c"ich", i64::from(channels))];
-    // SAFETY: the context is valid, and borrowed mutably. It is closed before what it was made for changes, and opened again
-    // after. The layouts are of orders that own nothing, and copied. Of the matrix, as many numbers are read as there are
-    // pairs of an input and an output.
+    // SAFETY: the context is valid, and borrowed mutably. It is closed before what it was made for changes, and opened
+    // again after. The layouts are of orders that own nothing, and copied. Of the matrix, as many numbers are read as
+    // there are pairs of an input and an output.
     let answers = unsafe {
         let mut output_layout: ff::ffi::AVChannelLayout = std::mem::zeroed();
         let mut layout = output_layout;
@@ -196,7 +197,8 @@ pub(crate) fn index_length(stream: &Stream<'_>) -> usize {
 /// Position and length in bytes of a place in the index. None where there is no such place, or it is none in a file.
 pub(crate) fn index_place(stream: &Stream<'_>, number: usize) -> Option<(u64, u32)> {
     let number = i32::try_from(number).ok()?;
-    // SAFETY: as above. The entry is null or valid until libav is called again with this context, which `stream` borrows.
+    // SAFETY: as above. The entry is null or valid until libav is called again with this context, which `stream`
+    // borrows.
     let (position, size) = unsafe {
         let entry = ff::ffi::avformat_index_get_entry(stream.as_ptr().cast_mut(), number).as_ref()?;
         (entry.pos, entry.size())
@@ -217,8 +219,8 @@ pub(crate) fn index_timestamp(stream: &Stream<'_>, number: usize) -> Option<i64>
 
 /// The streams of each programme, by their numbers. None where the container has no programmes.
 pub(crate) fn programmes(demuxer: &Input) -> Vec<Vec<usize>> {
-    // SAFETY: the context is the demuxer's own, which is borrowed. It has as many programmes as it says, none of them null,
-    // and each has as many numbers of streams as it says.
+    // SAFETY: the context is the demuxer's own, which is borrowed. It has as many programmes as it says, none of them
+    // null, and each has as many numbers of streams as it says.
     unsafe {
         let context = &*demuxer.as_ptr();
         let programmes = (0..context.nb_programs as usize).map(|number| &**context.programs.add(number));
@@ -395,11 +397,11 @@ pub(crate) fn widths(stream: &Stream<'_>) -> Widths {
     }
 }
 
-/// Has the samples of a stream taken for others, of that many bytes each, and corrects the length that libav computed from
-/// narrower ones: it would go beyond the file.
+/// Has the samples of a stream taken for others, of that many bytes each, and corrects the length that libav computed
+/// from narrower ones: it would go beyond the file.
 pub(crate) fn set_sample_width(stream: &mut StreamMut<'_>, id: ff::codec::Id, bytes: u64, file_bytes: Option<u64>) {
-    // SAFETY: the stream and its codec parameters live as long as their context, which `stream` borrows mutably. libav looks
-    // at them again before it uses them.
+    // SAFETY: the stream and its codec parameters live as long as their context, which `stream` borrows mutably. libav
+    // looks at them again before it uses them.
     unsafe {
         let stream = &mut *stream.as_mut_ptr();
         let parameters = &mut *stream.codecpar;
@@ -417,7 +419,8 @@ pub(crate) fn set_sample_width(stream: &mut StreamMut<'_>, id: ff::codec::Id, by
 
 /// Where the next byte comes from that libav reads. None where it does not know.
 pub(crate) fn position(demuxer: &Input) -> Option<u64> {
-    // SAFETY: the context and its I/O are valid, and the demuxer is not in use; a seek by nothing only tells the position.
+    // SAFETY: the context and its I/O are valid, and the demuxer is not in use; a seek by nothing only tells the
+    // position.
     let position = unsafe { ff::ffi::avio_seek((*demuxer.as_ptr()).pb, 0, libc::SEEK_CUR) };
     u64::try_from(position).ok()
 }
@@ -431,8 +434,8 @@ pub(crate) fn is_dependent(stream: &Stream<'_>) -> bool {
 
 /// What the container has for the decoder of a stream, besides its packets.
 pub(crate) fn extradata<'a>(stream: &'a Stream<'_>) -> &'a [u8] {
-    // SAFETY: the codec parameters live as long as the context, which `stream` borrows; the data is null or as long as they
-    // say.
+    // SAFETY: the codec parameters live as long as the context, which `stream` borrows; the data is null or as long as
+    // they say.
     unsafe {
         let parameters = &*(*stream.as_ptr()).codecpar;
         let length = usize::try_from(parameters.extradata_size).unwrap_or(0);

@@ -22,12 +22,12 @@ const RANGES_AT_ONCE: usize = 256;
 /// How much of what was read is kept for going back, once the source is open.
 const KEPT_BYTES: usize = 256 * 1024;
 
-/// How much is kept while the source is being opened, and at most ever. Opening reads the start twice in some containers
-/// (MPEG-TS reads up to 5 MB of it to find the programmes), and looks at the end in others (Ogg, FLV, MP3).
+/// How much is kept while the source is being opened, and at most ever. Opening reads the start twice in some
+/// containers (MPEG-TS reads up to 5 MB of it to find the programmes), and looks at the end in others (Ogg, FLV, MP3).
 const MOST_KEPT_BYTES: usize = 8 * 1024 * 1024;
 
-/// A [`Source`] that asks before every read whether to go on, keeps the first error, and never lets it look like the end
-/// of the file. Its clones are one reader: libav holds one, and the other tells it what is needed.
+/// A [`Source`] that asks before every read whether to go on, keeps the first error, and never lets it look like the
+/// end of the file. Its clones are one reader: libav holds one, and the other tells it what is needed.
 #[derive(Clone)]
 pub(crate) struct Reader(Arc<Mutex<State>>);
 
@@ -74,8 +74,8 @@ impl Reader {
         self.state().length
     }
 
-    /// Up to `count` bytes from `position`, which are then read again as if they never had been. Less only where the file
-    /// ends; of a stream only what follows its start without a gap can be looked at, while it is being opened.
+    /// Up to `count` bytes from `position`, which are then read again as if they never had been. Less only where the
+    /// file ends; of a stream only what follows its start without a gap can be looked at, while it is being opened.
     ///
     /// # Errors
     /// The reason is kept in the watch.

@@ -1,8 +1,8 @@
 //! Main data in and out of the bit reservoir: frames are taken apart, and put together elsewhere.
 //!
-//! Taken apart, a [`Frame`] owns its main data and can stand behind any other frame of its kind. Put together, each frame's
-//! main data begins as early as it may, which leaves the most room to what follows: frames that fitted behind one another
-//! once, with this much room before the first, fit again.
+//! Taken apart, a [`Frame`] owns its main data and can stand behind any other frame of its kind. Put together, each
+//! frame's main data begins as early as it may, which leaves the most room to what follows: frames that fitted behind
+//! one another once, with this much room before the first, fit again.
 
 use std::collections::VecDeque;
 
@@ -72,8 +72,8 @@ impl Packer {
         usable.checked_sub(frame.main_data.len())
     }
 
-    /// Puts a frame behind the others, and appends to `mp3` those that are complete. One that does not fit becomes silence,
-    /// which always does: then the answer is false.
+    /// Puts a frame behind the others, and appends to `mp3` those that are complete. One that does not fit becomes
+    /// silence, which always does: then the answer is false.
     pub(crate) fn push(&mut self, mut frame: Frame, mp3: &mut Vec<u8>) -> bool {
         let fits = Self::room_after(self.room, &frame).is_some();
         if !fits {
@@ -144,7 +144,8 @@ mod tests {
         })
     }
 
-    /// A valid stream of such frames: in each, a share of the main data it could have, as far back as a share of what it could.
+    /// A valid stream of such frames: in each, a share of the main data it could have, as far back as a share of what
+    /// it could.
     fn streams() -> impl Strategy<Value = (Vec<Frame>, Vec<u8>)> {
         let percentages = prop::collection::vec((0..110_usize, 0..130_usize), 60);
         (kinds(), percentages).prop_map(|(headers, percentages)| {

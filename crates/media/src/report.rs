@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Why;
 
-/// One thing that was done beyond decoding all of the only audio track. The text is a sentence for the owner; as JSON it
-/// is an object of the code and the numbers.
+/// One thing that was done beyond decoding all of the only audio track. The text is a sentence for the owner; as JSON
+/// it is an object of the code and the numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Note {
@@ -117,8 +117,8 @@ impl Note {
         }
     }
 
-    /// Whether its text may go to the file's owner, whoever wrote it: a note that holds text of a child that is no longer
-    /// ours must not. To be false where a text is not of the form that the engine writes.
+    /// Whether its text may go to the file's owner, whoever wrote it: a note that holds text of a child that is no
+    /// longer ours must not. To be false where a text is not of the form that the engine writes.
     pub(crate) const fn is_presentable(&self) -> bool {
         match self {
             Self::LeftOut { .. }

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use crate::encoder::Mp3Format;
 
-/// Frames in a chunk. Segments are whole chunks: LAME's pattern of padding bytes has a period of 49 frames at 44.1 kHz and its
-/// halves, so a segment's own pattern is the one it has in the whole.
+/// Frames in a chunk. Segments are whole chunks: LAME's pattern of padding bytes has a period of 49 frames at 44.1 kHz
+/// and its halves, so a segment's own pattern is the one it has in the whole.
 pub(crate) const CHUNK_FRAMES: usize = 49;
 
-/// A segment's encoder begins that much before it: what LAME remembers fades slowest after a step from loud to quiet, when its
-/// threshold of hearing sinks for up to 95 frames.
+/// A segment's encoder begins that much before it: what LAME remembers fades slowest after a step from loud to quiet,
+/// when its threshold of hearing sinks for up to 95 frames.
 pub(crate) const WARM_UP_CHUNKS: usize = 2;
 
-/// Lengths of segments, in chunks. Longer ones spend less on warm-up, but hold more samples in memory while they wait; short
-/// ones at the end let all threads end at about the same time.
+/// Lengths of segments, in chunks. Longer ones spend less on warm-up, but hold more samples in memory while they wait;
+/// short ones at the end let all threads end at about the same time.
 const LONGEST_CHUNKS: u64 = 40;
 const SHORTEST_CHUNKS: u64 = 10;
 const USUAL_CHUNKS: u64 = 20;
@@ -31,7 +31,8 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// For audio that declares this playing time. That may be wrong, and the segments are then of less convenient lengths.
+    /// For audio that declares this playing time. That may be wrong, and the segments are then of less convenient
+    /// lengths.
     pub(crate) fn new(format: &Mp3Format, declared: Option<Duration>) -> Self {
         let left = declared.map(|duration| {
             let samples = duration.as_millis() * u128::from(format.sample_rate_hz) / 1000;
@@ -73,8 +74,8 @@ impl Schedule {
     }
 }
 
-/// How many chunks may wait for `threads` encoders: enough that each finds the samples of a segment of its own, as far as
-/// memory allows.
+/// How many chunks may wait for `threads` encoders: enough that each finds the samples of a segment of its own, as far
+/// as memory allows.
 pub(crate) fn most_chunks(threads: usize) -> usize {
     /// 60 MB at 48 kHz in stereo.
     const MOST: usize = 136;

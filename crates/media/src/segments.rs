@@ -1,8 +1,8 @@
 //! Encoding on several threads: samples in, the streams of segments out, in order.
 //!
-//! Samples come in chunks. Each segment has a queue of them, begun by the end of the segment before (the warm-up) and ended
-//! by the first frame of the one behind (LAME looks ahead). A thread takes the first segment that nobody encodes, and
-//! encodes as its chunks arrive. A chunk belongs to up to three segments and is given back for reuse by the last.
+//! Samples come in chunks. Each segment has a queue of them, begun by the end of the segment before (the warm-up) and
+//! ended by the first frame of the one behind (LAME looks ahead). A thread takes the first segment that nobody encodes,
+//! and encodes as its chunks arrive. A chunk belongs to up to three segments and is given back for reuse by the last.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -99,8 +99,8 @@ struct State {
 /// What the threads share.
 struct Shared {
     format: Mp3Format,
-    /// At the highest bitrate, frames cannot be made longer to join segments, and have bits to spare anyway: segments begin with an
-    /// empty reservoir there.
+    /// At the highest bitrate, frames cannot be made longer to join segments, and have bits to spare anyway: segments
+    /// begin with an empty reservoir there.
     begins_empty: bool,
     state: Mutex<State>,
     /// There is something to encode, or nothing more ever.

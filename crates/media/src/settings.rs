@@ -38,15 +38,16 @@ impl Default for Rate {
 pub enum Track {
     /// The one of that number among the audio tracks, in the file's order, from 0.
     Index(u32),
-    /// All that can be decoded, mixed together: each where it is in its own stereo, mono in the middle, and in time with the
-    /// others by the source's clock. Pauses in one of them stay, whatever is done about pauses otherwise.
+    /// All that can be decoded, mixed together: each where it is in its own stereo, mono in the middle, and in time
+    /// with the others by the source's clock. Pauses in one of them stay, whatever is done about pauses otherwise.
     All,
     /// The one in that language, by its ISO 639 code of two or three letters, such as "de", "deu" or "ger". Of several,
     /// the one that would be taken if there were no others.
     Language(String),
 }
 
-/// What becomes of stretches in which a source has no sound: before it, where it begins after the picture, and within it.
+/// What becomes of stretches in which a source has no sound: before it, where it begins after the picture, and within
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gaps {
     /// They are silence, as the file's timestamps say, so that the MP3 runs with its video.
@@ -60,8 +61,8 @@ pub enum Gaps {
 /// source as far as MP3 can carry them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// How the MP3 spends its bits. None is V2, or, where the source's audio is an MP3 already and nothing else is asked
-    /// of the sound (`quality`, `channels`, `sample_rate_hz`), that very MP3.
+    /// How the MP3 spends its bits. None is V2, or, where the source's audio is an MP3 already and nothing else is
+    /// asked of the sound (`quality`, `channels`, `sample_rate_hz`), that very MP3.
     pub rate: Option<Rate>,
     /// Encodes even what is an MP3 already.
     pub always_encode: bool,
@@ -71,8 +72,8 @@ pub struct Settings {
     pub channels: Option<u8>,
     /// Sample rate in Hz, one that MP3 has. None takes the one nearest to the source's.
     pub sample_rate_hz: Option<u32>,
-    /// Which audio track. None takes one that can be decoded, and no commentary or description while there is a main one;
-    /// of several such the one that the `ffmpeg` command would.
+    /// Which audio track. None takes one that can be decoded, and no commentary or description while there is a main
+    /// one; of several such the one that the `ffmpeg` command would.
     pub track: Option<Track>,
     /// Where the MP3 begins, on the source's own clock: counted from where the first of the file's pictures and sounds
     /// begins. None is the beginning.
@@ -85,8 +86,8 @@ pub struct Settings {
     pub file_name: Option<String>,
     /// The MP3's title where the source has none.
     pub title: Option<String>,
-    /// How many threads encode, apart from the one that reads and decodes; more than 16 are taken for 16. The MP3 is the same
-    /// with any number. None is as many as the process may use.
+    /// How many threads encode, apart from the one that reads and decodes; more than 16 are taken for 16. The MP3 is
+    /// the same with any number. None is as many as the process may use.
     pub threads: Option<NonZeroUsize>,
     /// Where a conversion ends in a verdict.
     pub limits: Limits,

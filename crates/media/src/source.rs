@@ -69,8 +69,8 @@ impl Source {
         }
     }
 
-    /// Appends the bytes of all `ranges` to `bytes`; for a stream the next bytes, some of the first range's. Asks `goes_on`
-    /// before every read, and gives up with nothing more read when it says no.
+    /// Appends the bytes of all `ranges` to `bytes`; for a stream the next bytes, some of the first range's. Asks
+    /// `goes_on` before every read, and gives up with nothing more read when it says no.
     ///
     /// # Errors
     /// Of the source, or it ends before the last range does.

@@ -32,16 +32,16 @@ pub(crate) enum At {
 pub(crate) struct Plan {
     /// In order, disjoint, and never touching.
     needed: Vec<Stretch>,
-    /// The numbers of the wanted streams, where the useless stretches are to be proven by the header before each: it must
-    /// name another stream.
+    /// The numbers of the wanted streams, where the useless stretches are to be proven by the header before each: it
+    /// must name another stream.
     chunks_beside: Option<Vec<usize>>,
     /// The stretch between headers that was last proven.
     proven: Range<u64>,
 }
 
 impl Plan {
-    /// For containers whose reader goes where the index points, and nowhere else: MP4 without fragments. `samples` are the
-    /// positions and lengths of what is wanted. None where there are none.
+    /// For containers whose reader goes where the index points, and nowhere else: MP4 without fragments. `samples` are
+    /// the positions and lengths of what is wanted. None where there are none.
     pub(crate) fn of_samples(samples: impl ExactSizeIterator<Item = Stretch>, length: u64) -> Option<Self> {
         let needed = merged(samples, length, MERGED_GAP_BYTES);
         (!needed.is_empty()).then_some(Self {
@@ -51,8 +51,8 @@ impl Plan {
         })
     }
 
-    /// For AVI, whose reader follows the chunks one by one: needed is all but the data of the unwanted ones. The positions
-    /// are those of chunk headers, the lengths those of the data. None where nothing is worth being left out.
+    /// For AVI, whose reader follows the chunks one by one: needed is all but the data of the unwanted ones. The
+    /// positions are those of chunk headers, the lengths those of the data. None where nothing is worth being left out.
     pub(crate) fn of_chunks(
         wanted_streams: Vec<usize>,
         wanted: impl ExactSizeIterator<Item = Stretch>,
@@ -104,8 +104,8 @@ impl Plan {
         }
     }
 
-    /// The stretch from `position` on that is useless if the chunk header before it says so too, which is at the position
-    /// given with it.
+    /// The stretch from `position` on that is useless if the chunk header before it says so too, which is at the
+    /// position given with it.
     pub(crate) fn to_prove(&self, position: u64) -> Option<(Range<u64>, u64)> {
         if self.chunks_beside.is_none() || self.proven.contains(&position) {
             return None;
@@ -117,7 +117,8 @@ impl Plan {
         (current.end == position).then_some((position..until, header_at))
     }
 
-    /// Whether a chunk header announces exactly that much data, of an unwanted stream. From then on, the data is useless.
+    /// Whether a chunk header announces exactly that much data, of an unwanted stream. From then on, the data is
+    /// useless.
     pub(crate) fn prove(&mut self, useless: Range<u64>, header: [u8; 8]) -> bool {
         let [tens, units, _, _, length @ ..] = header;
         let announced = u64::from(u32::from_le_bytes(length));

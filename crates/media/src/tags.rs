@@ -1,7 +1,7 @@
 //! What a source says of itself, as the ID3v2 tag at the start of the MP3.
 //!
-//! Version 2.3 with text in Latin-1 or UTF-16: all that cars, televisions and old players know. Version 2.4 has UTF-8 and
-//! says nothing that is missed here.
+//! Version 2.3 with text in Latin-1 or UTF-16: all that cars, televisions and old players know. Version 2.4 has UTF-8
+//! and says nothing that is missed here.
 //! Source: "ID3 tag version 2.3.0" (id3.org).
 
 mod chapters;

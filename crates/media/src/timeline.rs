@@ -1,25 +1,26 @@
 //! Where on the clock the sound belongs, and whether some is missing before it.
 //!
-//! The position of a piece of sound by its timestamp is compared with how much has been passed on. Timestamps are rounded,
-//! jitter, and drift, so only what is missing for longer than [`TOLERANCE`] counts, and only where the timestamps
-//! themselves jump: a difference that grows by less from one piece to the next is a clock that runs at another pace.
+//! The position of a piece of sound by its timestamp is compared with how much has been passed on. Timestamps are
+//! rounded, jitter, and drift, so only what is missing for longer than [`TOLERANCE`] counts, and only where the
+//! timestamps themselves jump: a difference that grows by less from one piece to the next is a clock that runs at
+//! another pace.
 
 use std::mem;
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, nanoseconds};
 
-/// Sound that is missing for no longer is not missed: timestamps are rounded to a millisecond in some containers, jitter by
-/// tens of them in live recordings, and a decoder may hold a frame back. FFmpeg's `aresample` tolerates as much
-/// (`min_hard_comp`).
+/// Sound that is missing for no longer is not missed: timestamps are rounded to a millisecond in some containers,
+/// jitter by tens of them in live recordings, and a decoder may hold a frame back. FFmpeg's `aresample` tolerates as
+/// much (`min_hard_comp`).
 const TOLERANCE: Duration = Duration::from_millis(100);
 
-/// The least by which timestamps jump where sound is missing. No packet of sound plays for less, apart from those of calls,
-/// which come in tens of them.
+/// The least by which timestamps jump where sound is missing. No packet of sound plays for less, apart from those of
+/// calls, which come in tens of them.
 const LEAST_JUMP: Duration = Duration::from_millis(8);
 
-/// Sound that begins so long before the end of what came before it begins anew: a broadcast that was cut, or another one.
-/// Below, it overlaps, and the next gap is shorter by it.
+/// Sound that begins so long before the end of what came before it begins anew: a broadcast that was cut, or another
+/// one. Below, it overlaps, and the next gap is shorter by it.
 const JUMP_BACK: Duration = Duration::from_secs(1);
 
 /// Follows the timestamps of one stream of sound.
@@ -37,8 +38,9 @@ impl Timeline {
         self.clock
     }
 
-    /// Begins with the first sound at that moment, in a file whose other streams begin with `others`. Gives the position
-    /// of the sound: zero unless it is late, and the file is as long as that by `reach`, which is asked only then.
+    /// Begins with the first sound at that moment, in a file whose other streams begin with `others`. Gives the
+    /// position of the sound: zero unless it is late, and the file is as long as that by `reach`, which is asked only
+    /// then.
     pub(crate) fn begin(
         &mut self,
         first: Moment,
@@ -59,9 +61,9 @@ impl Timeline {
         Duration::ZERO
     }
 
-    /// Where on the clock the sound at that moment begins, if sound is missing before it: `position` is where what has been
-    /// passed on ends. A jump that leads beyond the file's end by `reach` is none on its clock, nor is a jump back: the
-    /// clock then goes on from where it was.
+    /// Where on the clock the sound at that moment begins, if sound is missing before it: `position` is where what has
+    /// been passed on ends. A jump that leads beyond the file's end by `reach` is none on its clock, nor is a jump
+    /// back: the clock then goes on from where it was.
     pub(crate) fn gap_before(
         &mut self,
         sound: Moment,
@@ -101,8 +103,8 @@ mod tests {
         Moment::of(timestamp, Rational(1, 1000)).unwrap()
     }
 
-    /// Sound in packets of 20 ms that begin at these timestamps, on a clock from zero to `end_ms`: where silence was put,
-    /// from where to where, and where the last packet ended.
+    /// Sound in packets of 20 ms that begin at these timestamps, on a clock from zero to `end_ms`: where silence was
+    /// put, from where to where, and where the last packet ended.
     fn followed(timestamps: impl IntoIterator<Item = i64>, end_ms: u64) -> (Vec<(u64, u64)>, u64) {
         let mut timeline = Timeline::default();
         timeline.begin(ms(0), None, |_| Duration::ZERO);

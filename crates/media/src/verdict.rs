@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The media is at fault: trying again gives the same answer. The text is one or two sentences for the owner, with what is
-/// wrong and the way out.
+/// The media is at fault: trying again gives the same answer. The text is one or two sentences for the owner, with what
+/// is wrong and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Media without any audio.
@@ -32,7 +32,8 @@ pub enum Verdict {
     Protected,
     /// Media of which nothing, or almost nothing, can be decoded.
     Damaged,
-    /// Media that breaks the process it is converted in: by a crash, or by needing more memory than a conversion may have.
+    /// Media that breaks the process it is converted in: by a crash, or by needing more memory than a conversion may
+    /// have.
     Crashed,
     /// Not a kind of file that holds audio or video.
     NotMedia,

@@ -25,7 +25,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The share that is done, 0 to 1: of the playing time where it is known, else of the way through the source, else 0.
+    /// The share that is done, 0 to 1: of the playing time where it is known, else of the way through the source, else
+    /// 0.
     pub fn share(&self) -> f32 {
         let share = match (self.duration, self.source_bytes) {
             (Some(duration), _) if !duration.is_zero() => self.position.as_secs_f32() / duration.as_secs_f32(),

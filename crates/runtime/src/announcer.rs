@@ -31,8 +31,8 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// Publishes `job` and notes that the broker has it, in a task of its own: a broker that does not confirm must hold up
-    /// nobody. A failure is only logged: [`run`](Self::run) tries again.
+    /// Publishes `job` and notes that the broker has it, in a task of its own: a broker that does not confirm must hold
+    /// up nobody. A failure is only logged: [`run`](Self::run) tries again.
     pub fn announce(&self, job: Job) {
         let announcer = self.clone();
         let span = self.span(&job);

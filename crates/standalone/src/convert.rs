@@ -29,8 +29,8 @@ pub struct ConvertCommand {
     /// The MP3; `-` is standard output.
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Variable bitrate, 0 (best) to 9 (smallest); the default is 2, but for sound that is MP3 already: it is copied as it is
-    /// where neither a bitrate, a quality, channels nor a rate is given.
+    /// Variable bitrate, 0 (best) to 9 (smallest); the default is 2, but for sound that is MP3 already: it is copied as
+    /// it is where neither a bitrate, a quality, channels nor a rate is given.
     #[arg(long, value_name = "N", conflicts_with = "bitrate", value_parser = value_of(OptionName::Vbr))]
     vbr: Option<String>,
     /// Constant bitrate in kbit/s, 32 to 320.

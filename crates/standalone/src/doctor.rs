@@ -116,8 +116,8 @@ async fn answer(ping: impl Future<Output = Result<(), PortError>>, place: String
     }
 }
 
-/// Converts a tenth of a second of silence, which shows that the libraries and the encoder work, in a child, which shows
-/// how far this kernel locks it down.
+/// Converts a tenth of a second of silence, which shows that the libraries and the encoder work, in a child, which
+/// shows how far this kernel locks it down.
 fn engine() -> Finding {
     let samples = 800_u32;
     let mut wav = Vec::with_capacity(44 + 1600);

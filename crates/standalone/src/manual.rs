@@ -37,8 +37,8 @@ pub fn completions(mut command: Command, shell: Shell) -> Vec<u8> {
     script
 }
 
-/// The settings of `mp3converter serve` as a file of environment variables, as systemd and `docker --env-file` read them:
-/// each with its help above it, and commented out with its default.
+/// The settings of `mp3converter serve` as a file of environment variables, as systemd and `docker --env-file` read
+/// them: each with its help above it, and commented out with its default.
 pub fn settings_file() -> Vec<u8> {
     let mut text = "# The settings of `mp3converter serve`. Each may also be given as NAME_FILE, the path of a file\n\
                     # that holds the value, as is best for secrets.\n"

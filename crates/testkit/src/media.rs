@@ -118,8 +118,8 @@ const WITHOUT_AUDIO: Recipe = recipe("mp4-no-audio", "mp4", "{video} {h264} -an"
 /// Writes one sample to the path it is given.
 type Maker = fn(&Path);
 
-/// The kinds that the `ffmpeg` command reads and does not write. The number grows with what is in them, so that an older
-/// sample is never taken for a newer one.
+/// The kinds that the `ffmpeg` command reads and does not write. The number grows with what is in them, so that an
+/// older sample is never taken for a newer one.
 const BY_HAND: [(&str, &str, Maker); 5] = [
     ("module", "module-1.mod", |path| write(path, &by_hand::module())),
     ("console-tune", "console-tune-1.nsf", |path| {
@@ -243,8 +243,8 @@ pub fn text() -> PathBuf {
     })
 }
 
-/// A video of at least that many MiB with a minute of sound: H.264 at a high bitrate and AAC, in the container with that
-/// file extension.
+/// A video of at least that many MiB with a minute of sound: H.264 at a high bitrate and AAC, in the container with
+/// that file extension.
 ///
 /// # Panics
 /// `ffmpeg` cannot write that container.
@@ -278,8 +278,8 @@ pub fn clip_of_seconds(seconds: u32, as_mp3: bool) -> PathBuf {
     })
 }
 
-/// Real files, from the folder `media` beside the checkout's parent. Where it is missing there are none, and one line says
-/// how many cases are left out.
+/// Real files, from the folder `media` beside the checkout's parent. Where it is missing there are none, and one line
+/// says how many cases are left out.
 #[expect(clippy::print_stdout, reason = "tests tell what they leave out")]
 pub fn shared_samples() -> Vec<PathBuf> {
     /// How many files the folder held when this was written, for the message.

@@ -181,8 +181,8 @@ pub async fn classic_queues(management: &ManagementApi) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes an account as the original's `init.sql` does: a row whose password is plain text, in the table `user`, which is
-/// created if it is missing.
+/// Makes an account as the original's `init.sql` does: a row whose password is plain text, in the table `user`, which
+/// is created if it is missing.
 pub async fn plain_account(database: &BackendUrl, email: &str, password: &str) -> anyhow::Result<()> {
     let mut connection = MySqlConnection::connect(database.expose()).await?;
     let table = "CREATE TABLE IF NOT EXISTS user (id INT AUTO_INCREMENT PRIMARY KEY, \

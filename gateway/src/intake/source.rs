@@ -111,8 +111,8 @@ mod tests {
         gateway: GatewaySettings,
     }
 
-    /// Reads, under the settings nobody changed, a body that brings each piece after so many seconds; how it ended, after
-    /// how many bytes and seconds.
+    /// Reads, under the settings nobody changed, a body that brings each piece after so many seconds; how it ended,
+    /// after how many bytes and seconds.
     async fn read(pieces: Vec<(u64, usize)>) -> (Result<(), UploadError>, usize, u64) {
         let settings = Settings::parse_from(["gateway"]).gateway;
         let body = stream::iter(pieces).then(|(seconds, bytes)| async move {

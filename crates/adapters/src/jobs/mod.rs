@@ -26,7 +26,8 @@ pub use sqlite::SqliteJobStore;
 
 /// How long a claim or an upload is held without being renewed.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// How long an announcement is left to whoever owes it first or claimed it: longer than publishing and marking may take.
+/// How long an announcement is left to whoever owes it first or claimed it: longer than publishing and marking may
+/// take.
 pub const ANNOUNCE_LEASE: Duration = Duration::from_secs(30);
 /// How long after its last word a notification is taken to be at work.
 const IN_CHARGE: Duration = Duration::from_secs(20);

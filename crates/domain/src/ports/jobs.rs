@@ -30,8 +30,8 @@ pub struct Claim {
     /// How often this step ended in our own trouble since it was first due, or replayed: the place in the retry
     /// schedule.
     pub failures: u32,
-    /// How many of the last ones in a row ended without a word although they were renewed: the worker crashed or was cut
-    /// off at work. A claim that was never renewed was never worked on, and counts nowhere.
+    /// How many of the last ones in a row ended without a word although they were renewed: the worker crashed or was
+    /// cut off at work. A claim that was never renewed was never worked on, and counts nowhere.
     pub lapses: u32,
     /// Of a mail: a copy of it may have arrived, as [`Settlement::InDoubt`] noted. One more may be sent, and no third.
     pub in_doubt: bool,
@@ -74,11 +74,11 @@ pub enum Settlement {
     Dead(Reason),
     /// `Tell`: the owner is told, or can never be. Nothing is left to do.
     Told,
-    /// `Tell`: the whole mail went out, and nobody knows whether it arrived. Due again at once, no failure counted; every
-    /// later claim of this mail is `in_doubt`. Ends a row of lapses.
+    /// `Tell`: the whole mail went out, and nobody knows whether it arrived. Due again at once, no failure counted;
+    /// every later claim of this mail is `in_doubt`. Ends a row of lapses.
     InDoubt,
-    /// Our own trouble: due again after this time, a day at most (longer ones are cut), `failures` one higher. Ends a row
-    /// of lapses.
+    /// Our own trouble: due again after this time, a day at most (longer ones are cut), `failures` one higher. Ends a
+    /// row of lapses.
     Retry(Duration),
     /// Given back undone, due at once, no failure counted: the worker shuts down. Ends a row of lapses. (`attempts` of
     /// the record still counts that a conversion was begun.)
@@ -152,15 +152,15 @@ pub struct Backlog {
 
 /// The job records: SQLite or MongoDB.
 ///
-/// Every time is the store's own clock, so workers with wrong clocks cannot steal or lose a lease. When that clock is set
-/// back, or a server with a slower one takes over, a lease lasts a minute at most, what was due at once stays so, and a
-/// retry waits a day at most. Every change of
-/// state is one atomic compare-and-set. Leases last 30 seconds from the claim or the last renewal; a lease that has
-/// ended still holds until somebody else claims the job.
+/// Every time is the store's own clock, so workers with wrong clocks cannot steal or lose a lease. When that clock is
+/// set back, or a server with a slower one takes over, a lease lasts a minute at most, what was due at once stays so,
+/// and a retry waits a day at most. Every change of state is one atomic compare-and-set. Leases last 30 seconds from
+/// the claim or the last renewal; a lease that has ended still holds until somebody else claims the job.
 ///
 /// After an error nobody knows whether the change was made. Every call may then be repeated: [`commit_upload`] and
 /// [`settle`] answer true again when it was, [`create`] answers `Conflict` to the one who made the id, a claim whose
-/// answer was lost ends with its lease and counts nowhere. Never take an error for a no: what was stored may be referred to.
+/// answer was lost ends with its lease and counts nowhere. Never take an error for a no: what was stored may be
+/// referred to.
 ///
 /// [`create`]: Self::create
 /// [`commit_upload`]: Self::commit_upload
@@ -179,16 +179,16 @@ pub trait JobStore: Send + Sync {
     /// Holds a `receiving` job for another 30 seconds; false when it is no longer receiving.
     async fn renew_upload(&self, id: JobId) -> Result<bool, PortError>;
 
-    /// The commit point: `receiving` to `queued`, due at once, its announcement owed and for thirty seconds the caller's. True again, and nothing changes, when
-    /// it is repeated; false when the upload was failed.
+    /// The commit point: `receiving` to `queued`, due at once, its announcement owed and for thirty seconds the
+    /// caller's. True again, and nothing changes, when it is repeated; false when the upload was failed.
     async fn commit_upload(&self, id: JobId, uploaded: Uploaded) -> Result<bool, PortError>;
 
     /// The upload of this owner that has this key. Of several creations with one key at most one succeeds; the key is
     /// free again when its upload failed, and else as long taken as its record exists.
     async fn find_by_key(&self, owner: &Address, key: &IdempotencyKey) -> Result<Option<KeyedUpload>, PortError>;
 
-    /// `receiving` to `failed` for `reason`, without telling anybody: whoever was uploading knows, or is gone. Its key is
-    /// free again. False when it is no longer receiving.
+    /// `receiving` to `failed` for `reason`, without telling anybody: whoever was uploading knows, or is gone. Its key
+    /// is free again. False when it is no longer receiving.
     async fn fail_upload(&self, id: JobId, reason: Reason) -> Result<bool, PortError>;
 
     /// At most `limit` jobs that are `receiving` although their lease has ended, oldest first.
@@ -216,8 +216,8 @@ pub trait JobStore: Send + Sync {
     /// `Corrupt` when the settlement belongs to the other step.
     async fn settle(&self, claim: &Claim, settlement: Settlement) -> Result<bool, PortError>;
 
-    /// Lets mails of this kind go that are owed since longer than `older_than`, that nobody ever claimed, and whose jobs
-    /// ended when nobody was [in charge](Self::take_charge_of_mails); says how many. They are not due any more;
+    /// Lets mails of this kind go that are owed since longer than `older_than`, that nobody ever claimed, and whose
+    /// jobs ended when nobody was [in charge](Self::take_charge_of_mails); says how many. They are not due any more;
     /// [`adopt`](Self::adopt) brings one back.
     async fn let_mails_go(&self, kind: VerdictKind, older_than: Duration) -> Result<u64, PortError>;
 

@@ -90,7 +90,8 @@ impl Site {
         }
     }
 
-    /// Waits until everybody who was sent is through: whoever has to try again must not come in the middle of the checks.
+    /// Waits until everybody who was sent is through: whoever has to try again must not come in the middle of the
+    /// checks.
     pub(crate) async fn rest(&mut self) {
         self.wake().await;
         while self.sent.join_next().await.is_some() {}

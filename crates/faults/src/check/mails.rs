@@ -104,9 +104,9 @@ impl Telling<'_> {
         broken
     }
 
-    /// How many copies the faults explain that fell between the verdict and the last mail: one for each crash of whoever
-    /// could not write down that a mail went, and a single one for all the mail server's moods, for of a mail whose fate is
-    /// unknown there is one more copy and no third.
+    /// How many copies the faults explain that fell between the verdict and the last mail: one for each crash of
+    /// whoever could not write down that a mail went, and a single one for all the mail server's moods, for of a mail
+    /// whose fate is unknown there is one more copy and no third.
     fn copies_explained(&self, faults: &[Window]) -> usize {
         let (Some(first), Some(last)) = (self.mails.first(), self.mails.last()) else {
             return 0;

@@ -1,9 +1,10 @@
 //! I7: how long jobs, and then their mails, took while nothing was broken that they cannot do without.
 //!
-//! From a job's acceptance to its end, less the time in which MongoDB was away or both converters at once; from its end to its
-//! mail, less the time in which MongoDB was away, the mail server was in a mood, or both notifications were away at once. So a
-//! fault that lasts longer hides nothing but its own time, however many overlap; a broker that is away, or one instance of
-//! two, is no excuse at all. What a job takes anyway is in it: what it takes without any fault stands beside.
+//! From a job's acceptance to its end, less the time in which MongoDB was away or both converters at once; from its end
+//! to its mail, less the time in which MongoDB was away, the mail server was in a mood, or both notifications were away
+//! at once. So a fault that lasts longer hides nothing but its own time, however many overlap; a broker that is away,
+//! or one instance of two, is no excuse at all. What a job takes anyway is in it: what it takes without any fault
+//! stands beside.
 
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 /// How often the child's threads are counted, at most.
 const COUNT: Duration = TICK;
 
-/// How many bytes the child may ask for, in times the source's length and beside that: an engine reads hardly one of them
-/// twice. A question for less than a page counts as one.
+/// How many bytes the child may ask for, in times the source's length and beside that: an engine reads hardly one of
+/// them twice. A question for less than a page counts as one.
 const MOST_TIMES: u64 = 4;
 const MOST_BESIDE_BYTES: u64 = 64 * 1024 * 1024;
 const PAGE_BYTES: u64 = 4096;

@@ -14,8 +14,8 @@ const OPENING: Duration = Duration::from_secs(60);
 const SLOWEST_SPEED: u32 = 3;
 /// The slowest demuxing that is waited for, in bytes a second.
 const SLOWEST_BYTES: u64 = 16 * 1024 * 1024;
-/// How long a child may work without asking for a byte, giving one, or getting on in the audio: one packet is never that
-/// much work.
+/// How long a child may work without asking for a byte, giving one, or getting on in the audio: one packet is never
+/// that much work.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The most that counts of the time between two looks at the clock, which are a tenth of a second apart: a machine that
 /// stood still is not the file's fault.
@@ -104,7 +104,8 @@ pub(super) struct Allowance {
 const DATA_BYTES: u64 = 448 * 1024 * 1024;
 /// Memory for each of these threads: stack, encoder, samples, and what the allocator keeps.
 const THREAD_DATA_BYTES: u64 = 24 * 1024 * 1024;
-/// How many threads it may have beside those that encode: the one that decodes, and some that have ended and are not yet gone.
+/// How many threads it may have beside those that encode: the one that decodes, and some that have ended and are not
+/// yet gone.
 const OTHER_THREADS: u64 = 8;
 /// The step in which processor time is granted.
 const CPU_STEP_SECONDS: u64 = 30;

@@ -1,4 +1,5 @@
-//! The conversion in a process of its own: the same binary, executed again, locked down, and started before it is needed.
+//! The conversion in a process of its own: the same binary, executed again, locked down, and started before it is
+//! needed.
 //!
 //! ```text
 //! parent                                   child: no files, no network, no new processes, bounded memory and time

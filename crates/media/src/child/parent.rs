@@ -20,8 +20,8 @@ use crate::{ConvertError, Converted, Progress, Settings, Source, Verdict};
 
 /// How long a child may take to get ready, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a child may take to end when its socket is closed: the system closes it when all but the last of a process is
-/// gone.
+/// How long a child may take to end when its socket is closed: the system closes it when all but the last of a process
+/// is gone.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What a child executes.
@@ -83,8 +83,8 @@ impl Child {
         })
     }
 
-    /// Waits until the child is locked down: milliseconds, mostly for its libraries. Gives the layers of the lock-down that
-    /// its kernel lacks.
+    /// Waits until the child is locked down: milliseconds, mostly for its libraries. Gives the layers of the lock-down
+    /// that its kernel lacks.
     ///
     /// # Errors
     /// It ended, or said something else, or nothing for half a minute.
@@ -128,9 +128,9 @@ impl Child {
 
     /// [`convert`](crate::convert), inside this child, which is gone afterwards.
     ///
-    /// `source`, `sink` and `progress` stay in this process and are used by this thread. `progress` is called whenever the
-    /// child says something, and at least every 100 ms; `Break` kills the child. While `source` or `sink` block, nothing
-    /// else is looked at.
+    /// `source`, `sink` and `progress` stay in this process and are used by this thread. `progress` is called whenever
+    /// the child says something, and at least every 100 ms; `Break` kills the child. While `source` or `sink` block,
+    /// nothing else is looked at.
     ///
     /// # Errors
     /// As [`convert`](crate::convert). A child that crashes, or needs more memory than it may have, ends in

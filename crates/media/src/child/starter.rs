@@ -1,7 +1,7 @@
 //! The thread that starts children.
 //!
-//! The kernel's "die with your parent" means the parent's *thread*: a child started by a thread of a pool would die when
-//! the pool shrinks. So one thread, which lives as long as the process, starts them all.
+//! The kernel's "die with your parent" means the parent's *thread*: a child started by a thread of a pool would die
+//! when the pool shrinks. So one thread, which lives as long as the process, starts them all.
 
 use std::io;
 use std::process::{Child, Command};

@@ -29,7 +29,8 @@ pub(super) fn close_inherited_files() -> io::Result<()> {
         .filter(|descriptor| *descriptor > libc::STDERR_FILENO)
         .collect::<Vec<_>>()
     {
-        // SAFETY: as above. The listing's own descriptor is closed by now, and closing it again is an error without effect.
+        // SAFETY: as above. The listing's own descriptor is closed by now, and closing it again is an error without
+        // effect.
         unsafe {
             libc::close(descriptor);
         }

@@ -31,8 +31,8 @@ pub(crate) const OPTIONS: [(&str, &str); 4] = [
     ("format_whitelist", allowed::FORMATS),
     ("protocol_whitelist", allowed::PROTOCOLS),
     ("codec_whitelist", allowed::CODECS),
-    // The playing time of MPEG streams is a guess from the timestamps at both ends, which jump in recordings of broadcasts;
-    // and up to 16 MB are read for it.
+    // The playing time of MPEG streams is a guess from the timestamps at both ends, which jump in recordings of
+    // broadcasts; and up to 16 MB are read for it.
     ("skip_estimate_duration_from_pts", "1"),
 ];
 
@@ -246,8 +246,8 @@ fn why(error: std::io::Error, watch: &Watch) -> ConvertError {
     watch.check().err().unwrap_or(ConvertError::Read(error))
 }
 
-/// Judges the wanted audio by what the container says of it. How long it says that it is, where that is to be believed: another
-/// length refuses nothing, what is decoded will tell.
+/// Judges the wanted audio by what the container says of it. How long it says that it is, where that is to be believed:
+/// another length refuses nothing, what is decoded will tell.
 ///
 /// # Errors
 /// It has too many channels, or is too long.

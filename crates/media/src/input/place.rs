@@ -16,8 +16,8 @@ const WORTH_SKIPPING: Duration = Duration::from_secs(4);
 
 impl Input {
     /// Goes on shortly before `target`, where the container can tell exactly where that is: the frames that follow are
-    /// from the position in the audio that is returned, and the next one is in `first`, which is empty at the end of the
-    /// audio. Elsewhere it changes nothing, and returns None.
+    /// from the position in the audio that is returned, and the next one is in `first`, which is empty at the end of
+    /// the audio. Elsewhere it changes nothing, and returns None.
     ///
     /// To be called with the first frame in `first`, which is at `position`.
     ///

@@ -18,8 +18,8 @@ const OGG: &str = "ogg";
 const MP3: &str = "mp3";
 
 impl Input {
-    /// The tag for the part that `settings` name: what the source says of itself, with their title where it has none. To
-    /// be called when the first sound is known.
+    /// The tag for the part that `settings` name: what the source says of itself, with their title where it has none.
+    /// To be called when the first sound is known.
     ///
     /// # Errors
     /// The tag cannot be made.

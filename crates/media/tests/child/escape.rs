@@ -1,4 +1,5 @@
-//! The escape suite: what must not work inside the child's sandbox, tried there, and tried outside to see that it would.
+//! The escape suite: what must not work inside the child's sandbox, tried there, and tried outside to see that it
+//! would.
 #![expect(unsafe_code, reason = "it makes system calls that nothing else in this suite makes")]
 #![expect(
     clippy::cast_possible_truncation,

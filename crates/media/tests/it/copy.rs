@@ -367,8 +367,8 @@ fn an_mp3_with_a_gap_is_copied_with_frames_of_silence_in_it() {
             "{case}"
         );
 
-        // A part that begins in the silence, and one that ends in it. To the end it is as exact as the head frame of the
-        // whole, which cannot cut off less than a decoder's own delay.
+        // A part that begins in the silence, and one that ends in it. To the end it is as exact as the head frame of
+        // the whole, which cannot cut off less than a decoder's own delay.
         for (start_ms, end_ms, within_ms) in [(4_000, 60_000, 30), (1_000, 4_500, 1)] {
             let settings = Settings {
                 start: Some(Duration::from_millis(start_ms)),

@@ -233,8 +233,8 @@ fn a_source_of_ranges_gives_the_same_mp3() {
     for sample in samples() {
         let one_by_one = Reading::of(&sample.path);
         let in_ranges = Reading::with(&sample.path, Source::ranged);
-        // What Codec 2 makes up between the tones comes from a generator that the process has once: a child converts one file,
-        // this test several.
+        // What Codec 2 makes up between the tones comes from a generator that the process has once: a child converts
+        // one file, this test several.
         let are_same = if sample.name == "codec2" {
             one_by_one.mp3.converted.samples == in_ranges.mp3.converted.samples
         } else {

@@ -51,8 +51,8 @@ fn the_differences_of_an_amigas_voices_convert_like_the_ffmpeg_command() {
     }
 }
 
-/// A camera's recording as AVI of type 1: the sound is inside the DV of the only stream. No program here writes that, so
-/// the container is made by hand.
+/// A camera's recording as AVI of type 1: the sound is inside the DV of the only stream. No program here writes that,
+/// so the container is made by hand.
 fn dv_in_avi(folder: &Path) -> PathBuf {
     const PAL_FRAME_BYTES: u32 = 144_000;
     const HAS_INDEX: u32 = 0x10;

@@ -107,7 +107,8 @@ fn a_windows_file_with_a_licence_is_protected() {
         bytes.splice(30..30, object.iter().copied());
         bytes
     };
-    // Content Encryption Object and Extended Content Encryption Object of the ASF specification, sections 3.14 and 3.15.
+    // Content Encryption Object and Extended Content Encryption Object of the ASF specification, sections 3.14 and
+    // 3.15.
     let licence = [
         &[
             0xfb_u8, 0xb3, 0x11, 0x22, 0x23, 0xbd, 0xd2, 0x11, 0xb4, 0xb7, 0x00, 0xa0, 0xc9, 0x55, 0xfc, 0x6e,

@@ -22,7 +22,8 @@ const MUTATIONS: u32 = 300;
 const SEED: u64 = 1;
 /// Conversions at a time.
 const SIDE_BY_SIDE: usize = 2;
-/// No conversion of three damaged seconds takes this long: ten times what the slowest was seen to take, on a loaded machine.
+/// No conversion of three damaged seconds takes this long: ten times what the slowest was seen to take, on a loaded
+/// machine.
 const HANG_GUARD: Duration = Duration::from_secs(60);
 
 /// The longest that is converted: damage makes music that plays for ever of some that ends.

@@ -1,4 +1,5 @@
-//! Thousands of damaged files through the sandboxed child: each ends in an MP3 or in a documented verdict, and the parent lives.
+//! Thousands of damaged files through the sandboxed child: each ends in an MP3 or in a documented verdict, and the
+//! parent lives.
 //!
 //! ```text
 //! cargo test -p media --test mutated -- --mutations=5000 --seed=7

@@ -95,7 +95,8 @@ pub(crate) fn units(data: &[u8]) -> Vec<Unit> {
     found
 }
 
-/// What one unit looks like: where its body begins, where it ends, where its length stands, where units inside it begin.
+/// What one unit looks like: where its body begins, where it ends, where its length stands, where units inside it
+/// begin.
 struct Shape {
     body: usize,
     end: usize,

@@ -2,9 +2,9 @@
 //!
 //! A point stands at the border of two steps: where one port call has ended and the next begins. It is called
 //! `SERVICE.CALL` after the call that begins there, such as `converter.settle`. In the directory that
-//! `MP3_CRASH_DIRECTORY` names, `SERVICE.script` holds lines of the form `POINT ACTION`; the first process to come by the
-//! first of them takes it by renaming the file to `SERVICE.taken`, puts the other lines back, and writes its process id
-//! into what it took.
+//! `MP3_CRASH_DIRECTORY` names, `SERVICE.script` holds lines of the form `POINT ACTION`; the first process to come by
+//! the first of them takes it by renaming the file to `SERVICE.taken`, puts the other lines back, and writes its
+//! process id into what it took.
 
 mod ports;
 mod script;

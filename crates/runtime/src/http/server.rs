@@ -1,11 +1,11 @@
 //! The HTTP/1.1 server.
 //!
-//! A request whose end two readers could see in two places lets an attacker smuggle a second one past a proxy (RFC 9112,
-//! 6.3 and 11.2). hyper answers 400 and closes for differing or malformed lengths, folded lines, white space before a
-//! colon, and a last transfer coding other than `chunked`. Of chunks and a length together it takes the chunks, drops
-//! the length before anybody sees it, and closes behind the answer, as RFC 9112 allows; so such a request cannot be
-//! refused here, and nothing that follows it on its connection is read as another. Any other transfer coding than one
-//! `chunked` is refused here.
+//! A request whose end two readers could see in two places lets an attacker smuggle a second one past a proxy (RFC
+//! 9112, 6.3 and 11.2). hyper answers 400 and closes for differing or malformed lengths, folded lines, white space
+//! before a colon, and a last transfer coding other than `chunked`. Of chunks and a length together it takes the
+//! chunks, drops the length before anybody sees it, and closes behind the answer, as RFC 9112 allows; so such a request
+//! cannot be refused here, and nothing that follows it on its connection is read as another. Any other transfer coding
+//! than one `chunked` is refused here.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -91,8 +91,8 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
     }
 }
 
-/// Serves one connection. From `stopping` on it ends behind the request at hand, or with the one that its client made it
-/// for: hyper would close it without a word where no byte of that has been read yet.
+/// Serves one connection. From `stopping` on it ends behind the request at hand, or with the one that its client made
+/// it for: hyper would close it without a word where no byte of that has been read yet.
 async fn serve_until_stopped(
     stream: TcpStream,
     peer: SocketAddr,
@@ -113,8 +113,8 @@ async fn serve_until_stopped(
     connection.await
 }
 
-/// The connections that the kernel has made and nobody took yet: it would reset them, with the requests on them, when the
-/// listener closes, which it does behind the last one.
+/// The connections that the kernel has made and nobody took yet: it would reset them, with the requests on them, when
+/// the listener closes, which it does behind the last one.
 fn made_already(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     let listener = listener.into_std();
     std::iter::from_fn(move || {

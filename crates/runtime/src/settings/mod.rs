@@ -123,8 +123,8 @@ pub fn refuse(message: impl Display) -> ! {
     std::process::exit(i32::from(EXIT_USAGE))
 }
 
-/// The URL of the setting `name`, which a service of its own shares with others; ends the process like [`refuse`] when it
-/// is a store of the single process.
+/// The URL of the setting `name`, which a service of its own shares with others; ends the process like [`refuse`] when
+/// it is a store of the single process.
 pub fn server<'a>(name: &str, url: &'a BackendUrl) -> &'a BackendUrl {
     if matches!(url.scheme(), "memory" | "file" | "sqlite") {
         let scheme = url.scheme();

@@ -27,8 +27,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TraceSettings {
-    /// Who takes traces: a collector that speaks OTLP over plain HTTP, such as `http://collector:4318`. Without it none are
-    /// exported.
+    /// Who takes traces: a collector that speaks OTLP over plain HTTP, such as `http://collector:4318`. Without it none
+    /// are exported.
     #[arg(long, env, value_name = "URL", hide_env_values = true)]
     pub otel_exporter_otlp_endpoint: Option<CollectorUrl>,
     /// What this service is called in traces; by default like its program.

@@ -1,7 +1,7 @@
 //! Logs on standard error, as text or JSON lines, and traces, handed to a collector where one is named.
 //!
-//! Every request and every job has a place in a trace, exported or not: the logs name it, and it goes along with the work
-//! from service to service ([`trace`]).
+//! Every request and every job has a place in a trace, exported or not: the logs name it, and it goes along with the
+//! work from service to service ([`trace`]).
 
 mod collector;
 pub mod trace;
@@ -83,8 +83,8 @@ impl Telemetry {
     }
 }
 
-/// What is seen, in logs and in traces: `RUST_LOG` chooses; without it everything from `info` up, the drivers' from `warn`.
-/// Errors are seen in any case, and so are the spans whose places are passed on.
+/// What is seen, in logs and in traces: `RUST_LOG` chooses; without it everything from `info` up, the drivers' from
+/// `warn`. Errors are seen in any case, and so are the spans whose places are passed on.
 ///
 /// One filter for all: filters of single layers lose spans next to a library that asks for itself what is enabled, as
 /// sqlx does (<https://github.com/tokio-rs/tracing/issues/2519>).

@@ -13,8 +13,8 @@ pub(super) fn is_queue_driven(step: Step) -> bool {
     step == Step::Convert && domain::seeded_bugs::is_queue_driven()
 }
 
-/// Whether the message of a job that cannot be claimed now is held until it can, or has ended: what is acknowledged wakes
-/// nobody again.
+/// Whether the message of a job that cannot be claimed now is held until it can, or has ended: what is acknowledged
+/// wakes nobody again.
 pub(super) fn holds(step: Step, job: &Job) -> bool {
     is_queue_driven(step) && !job.state.is_final()
 }

@@ -1,4 +1,5 @@
-//! The suite from the outside: the main job on the embedded adapters and on real servers, and the `mp3converter` binary.
+//! The suite from the outside: the main job on the embedded adapters and on real servers, and the `mp3converter`
+//! binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod commands;

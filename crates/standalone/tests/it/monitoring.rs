@@ -59,8 +59,8 @@ fn words(query: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The values that a query asks of labels by name, as `label="value"`; patterns that stand for more than a choice of names are
-/// left out.
+/// The values that a query asks of labels by name, as `label="value"`; patterns that stand for more than a choice of
+/// names are left out.
 fn values(query: &str) -> Vec<String> {
     let mut parts = query.split('"');
     let mut values = Vec::new();

@@ -33,7 +33,8 @@ pub trait Ageing: Send + Sync {
     /// Moves every beginning, lease, due time, debt and end of every record into the past by this much.
     async fn age(&self, by: Duration) -> anyhow::Result<()>;
 
-    /// Moves every time of every record that is not 1970 into the future by this much, as a clock does that is set back.
+    /// Moves every time of every record that is not 1970 into the future by this much, as a clock does that is set
+    /// back.
     async fn set_clock_back(&self, by: Duration) -> anyhow::Result<()>;
 }
 

@@ -1,4 +1,5 @@
-//! What every [`UserStore`] keeps. One function a behaviour; each takes a store of its own, empty and never used before.
+//! What every [`UserStore`] keeps. One function a behaviour; each takes a store of its own, empty and never used
+//! before.
 
 #![expect(clippy::unwrap_used, reason = "a suite fails as a test does: by panicking")]
 

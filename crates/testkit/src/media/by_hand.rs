@@ -65,8 +65,8 @@ pub(super) fn script(ends: bool) -> String {
     }
 }
 
-/// A recording of Magic Lantern, or its continuation of that number, which goes under a name that ends in the number: raw
-/// pictures, and two seconds of sound that is as loud as asked.
+/// A recording of Magic Lantern, or its continuation of that number, which goes under a name that ends in the number:
+/// raw pictures, and two seconds of sound that is as loud as asked.
 pub(super) fn recording(continuation: u16, loudest: i16) -> Vec<u8> {
     const FRAMES: u32 = 20;
     const FRAMES_PER_SECOND: u32 = 10;
@@ -120,7 +120,8 @@ pub(super) fn recording(continuation: u16, loudest: i16) -> Vec<u8> {
     bytes
 }
 
-/// A Matroska file whose sound is compressed once more, with bzip2, as the format allows: a square wave for two seconds.
+/// A Matroska file whose sound is compressed once more, with bzip2, as the format allows: a square wave for two
+/// seconds.
 pub(super) fn compressed_matroska() -> Vec<u8> {
     // How is number 1.
     matroska(&matroska_inside(&[b"\x50\x34", b"\x42\x54"], &[1]))
@@ -191,7 +192,8 @@ fn padded(text: &[u8], length: usize) -> Vec<u8> {
 
 /// An 8SVX in IFF with a tone of two seconds, in differences of four bits.
 ///
-/// Source: "8SVX" IFF 8-Bit Sampled Voice (Electronic Arts, 1985), appendix C; the powers of two are compression number 2.
+/// Source: "8SVX" IFF 8-Bit Sampled Voice (Electronic Arts, 1985), appendix C; the powers of two are compression number
+/// 2.
 pub(super) fn eight_bit_voice(powers_of_two: bool) -> Vec<u8> {
     const RATE_HZ: u16 = 8000;
     const FIBONACCI: [i16; 16] = [-34, -21, -13, -8, -5, -3, -2, -1, 0, 1, 2, 3, 5, 8, 13, 21];

@@ -89,7 +89,8 @@ impl MariaDb {
         MariaDbHome::prepare(directory).await?.start().await
     }
 
-    /// Runs `init.sql`, as an operator would, and makes auth's own login `auth_user` with the rights `init.sql` asks for.
+    /// Runs `init.sql`, as an operator would, and makes auth's own login `auth_user` with the rights `init.sql` asks
+    /// for.
     ///
     /// # Errors
     ///

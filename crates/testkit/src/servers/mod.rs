@@ -1,8 +1,8 @@
 //! Real servers: launchers for MariaDB, RabbitMQ and MongoDB, and for each test a place of its own on them.
 //!
 //! A test asks for [`mysql_database`], [`mongodb`] or [`amqp_vhost`]; these find running servers through
-//! `TEST_MYSQL_URL`, `TEST_MONGODB_URL`, `TEST_AMQP_URL` and `TEST_AMQP_MANAGEMENT_URL`, which the program `with-servers`
-//! sets. A test that kills, freezes or restarts a server starts one of its own with [`MariaDb::start`],
+//! `TEST_MYSQL_URL`, `TEST_MONGODB_URL`, `TEST_AMQP_URL` and `TEST_AMQP_MANAGEMENT_URL`, which the program
+//! `with-servers` sets. A test that kills, freezes or restarts a server starts one of its own with [`MariaDb::start`],
 //! [`RabbitMq::start`] or [`MongoDb::start`].
 //!
 //! Every server listens on 127.0.0.1, on a free port outside the kernel's ephemeral range (so that a client can never

@@ -9,8 +9,8 @@ const LOWEST: u16 = 10_000;
 const USUAL_EPHEMERAL_START: u16 = 32_768;
 const ATTEMPTS: usize = 1_000;
 
-/// A port nobody listens on, below the range from which the kernel serves clients: a client that keeps calling while the
-/// server is down could else be given that very port, and would keep the server from coming back.
+/// A port nobody listens on, below the range from which the kernel serves clients: a client that keeps calling while
+/// the server is down could else be given that very port, and would keep the server from coming back.
 pub fn free_port() -> anyhow::Result<u16> {
     let [port] = free_ports()?;
     Ok(port)

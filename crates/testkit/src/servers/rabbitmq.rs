@@ -93,8 +93,8 @@ impl RabbitMqHome {
             password = self.password,
         );
         write(self.path("rabbitmq.conf"), configuration)?;
-        // How soon the depth of a quorum queue shows in the management API, and how soon a dead letter is sent again that
-        // found no room.
+        // How soon the depth of a quorum queue shows in the management API, and how soon a dead letter is sent again
+        // that found no room.
         let advanced =
             "[{rabbit, [{quorum_tick_interval, 500}, {dead_letter_worker_publisher_confirm_timeout, 2000}]}].\n";
         write(self.path("advanced.config"), advanced)?;

@@ -11,8 +11,8 @@ use super::super::{LEASE, LONGEST_DELAY, delay_ms, milliseconds, settlement_name
 use super::record::{Record, fid, object_id, signed};
 use super::{ABSENT, AT_ONCE, Jobs, come, literal, now_plus, set};
 
-/// How many attempts a record names; a document has a largest size. Each claim deletes what the attempt before it left, so
-/// older ones have no remains but what nobody could delete a hundred times.
+/// How many attempts a record names; a document has a largest size. Each claim deletes what the attempt before it left,
+/// so older ones have no remains but what nobody could delete a hundred times.
 const KEPT_ATTEMPTS: i32 = 100;
 
 /// What tells a claim from every other, for use in a task of its own.

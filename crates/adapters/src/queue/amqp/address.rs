@@ -11,10 +11,10 @@ use crate::ConnectError;
 const HEARTBEAT_SECONDS: u16 = 10;
 /// How long connecting, TLS included, may take.
 const CONNECT_TIMEOUT_MS: u64 = 3000;
-/// The largest frame of a connection, in bytes. The driver keeps 64 of them for each: with the broker's 128 KiB, 8 MiB that
-/// messages of a few hundred bytes never need. A body goes in as many frames as it takes; only a message's properties and
-/// headers have to fit into one. One that does not cuts the connection off, time and again until the queue's limit of
-/// deliveries sends it to the dead letters.
+/// The largest frame of a connection, in bytes. The driver keeps 64 of them for each: with the broker's 128 KiB, 8 MiB
+/// that messages of a few hundred bytes never need. A body goes in as many frames as it takes; only a message's
+/// properties and headers have to fit into one. One that does not cuts the connection off, time and again until the
+/// queue's limit of deliveries sends it to the dead letters.
 const FRAME_MAX_BYTES: u32 = 32 * 1024;
 
 /// The URL with our defaults. Without user and password it means `guest`, without a path the virtual host `/`.

@@ -43,8 +43,8 @@ pub struct AmqpQueue {
 impl AmqpQueue {
     /// A queue at that URL, `amqp:` or `amqps:`. Connects when it is first used.
     ///
-    /// `heartbeat`, `connection_timeout` and `frame_max` may be set in the URL's query as RabbitMQ's clients know them; they
-    /// default to 10 seconds, 3000 milliseconds and 32 KiB.
+    /// `heartbeat`, `connection_timeout` and `frame_max` may be set in the URL's query as RabbitMQ's clients know them;
+    /// they default to 10 seconds, 3000 milliseconds and 32 KiB.
     ///
     /// # Errors
     /// The URL cannot be read.

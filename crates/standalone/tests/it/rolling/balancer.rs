@@ -1,8 +1,8 @@
 //! What stands before the instances of one service: connections go to those whose `/readyz` is green, in turn.
 //!
-//! It is harder than a cluster, where SIGTERM comes when no proxy sends to the pod any more (`preStop` in the manifests):
-//! here connections still come. One thing is as with an ingress: whoever refuses a connection has not seen the request, so
-//! the next instance is asked.
+//! It is harder than a cluster, where SIGTERM comes when no proxy sends to the pod any more (`preStop` in the
+//! manifests): here connections still come. One thing is as with an ingress: whoever refuses a connection has not seen
+//! the request, so the next instance is asked.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

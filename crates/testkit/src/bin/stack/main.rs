@@ -1,8 +1,8 @@
 //! The four services against real servers on this machine, without containers: `make stack` and `make stack-down`.
 //!
-//! `stack up` starts MariaDB, RabbitMQ, MongoDB and a mail sink on private ports, then the services beside this program,
-//! and leaves them running; `stack down` stops exactly those; `stack status` shows them. Everything they write is in
-//! `.stack/` of the workspace, or the directory named, which the next `up` begins anew.
+//! `stack up` starts MariaDB, RabbitMQ, MongoDB and a mail sink on private ports, then the services beside this
+//! program, and leaves them running; `stack down` stops exactly those; `stack status` shows them. Everything they write
+//! is in `.stack/` of the workspace, or the directory named, which the next `up` begins anew.
 
 mod down;
 mod mail_sink;

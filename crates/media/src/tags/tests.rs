@@ -244,6 +244,8 @@ fn what_tells_of_the_file_and_not_of_the_sound_is_left_out() {
             ("creation_time", "2024-05-01T10:00:00.000000Z"),
             ("iTunSMPB", " 00000000 00000840 000001CA 00000000003F31F6"),
             ("TLEN", "12345"),
+            ("product_version_num", "59.27.100.0.0"),
+            ("toolkit_version_num", "59.27.100.0.0"),
             ("WMFSDKVersion", "11"),
             ("WM/EncodingTime", "1"),
             ("title", "Song"),

@@ -107,35 +107,20 @@ fn a_windows_file_with_a_licence_is_protected() {
         bytes.splice(30..30, object.iter().copied());
         bytes
     };
-    // Content Encryption Object and Extended Content Encryption Object of the ASF specification, sections 3.14 and
-    // 3.15.
-    let licence = [
-        &[
-            0xfb_u8, 0xb3, 0x11, 0x22, 0x23, 0xbd, 0xd2, 0x11, 0xb4, 0xb7, 0x00, 0xa0, 0xc9, 0x55, 0xfc, 0x6e,
-        ] as &[u8],
-        &58_u64.to_le_bytes(),
-        &4_u32.to_le_bytes(),
-        b"none",
-        &4_u32.to_le_bytes(),
-        b"DRM\0",
-        &5_u32.to_le_bytes(),
-        b"key1\0",
-        &5_u32.to_le_bytes(),
-        b"http\0",
-    ];
-    let extended = [
-        &[
-            0x14_u8, 0xe6, 0x8a, 0x29, 0x22, 0x26, 0x17, 0x4c, 0xb9, 0x35, 0xda, 0xe0, 0x7e, 0xe9, 0x28, 0x9c,
-        ] as &[u8],
-        &32_u64.to_le_bytes(),
-        &4_u32.to_le_bytes(),
-        b"\xff\xfe<\0",
-    ];
-    assert_says(with_object(&licence.concat()), "protected", "DRM", "the first kind");
-    assert_says(with_object(&extended.concat()), "protected", "DRM", "the second kind");
+    let object = |kind: u128, contents: &[&[u8]]| {
+        let contents = contents.concat();
+        let length = contents.len() as u64 + 24;
+        [&kind.to_be_bytes() as &[u8], &length.to_le_bytes(), &contents].concat()
+    };
+    // Content Encryption Object and Extended Content Encryption Object of the ASF specification, sections 3.14 and 3.15.
+    let (four, five) = (4_u32.to_le_bytes(), 5_u32.to_le_bytes());
+    let texts: [&[u8]; 8] = [&four, b"none", &four, b"DRM\0", &five, b"key1\0", &five, b"http\0"];
+    let licence = object(0xfbb31122_23bdd211_b4b700a0_c955fc6e, &texts);
+    let extended = object(0x14e68a29_2226174c_b935dae0_7ee9289c, &[&four, b"\xff\xfe<\0"]);
+    assert_says(with_object(&licence), "protected", "DRM", "the first kind");
+    assert_says(with_object(&extended), "protected", "DRM", "the second kind");
     // Any other object changes nothing.
-    let other = [&[7_u8; 16] as &[u8], &32_u64.to_le_bytes(), b"padding."];
-    converted(with_object(&other.concat())).unwrap();
+    converted(with_object(&object(7, &[b"padding."]))).unwrap();
 }
 
 /// An M4A whose AAC says that it is of that object type.

@@ -93,7 +93,7 @@ OVERLAY_MISTAKES = [
 ALERT_MISTAKES = [
     ('dependency!~"sandbox:.*|space"', 'dependency!~"space"', "sandbox: Landlock network: what watches it is"),
     ('dependency!~"sandbox:.*|space"', 'dependency!~"sandbox:.*|space|auth"', "auth: what watches it is []"),
-    ('dependency="space"', 'dependency="disk"', "no dependency is disk"),
+    ('dependency="space"', 'dependency="full-disk"', "no dependency is full-disk"),
     ('outcome="our_trouble"', 'outcome="our-trouble"', "no outcome is our-trouble"),
     ('queue=~".+[.]dead"', 'queue=~".+[.]dlq"', "no queue is .+[.]dlq"),
     ("max by (queue) (mp3_queue_messages", "max(mp3_queue_messages", "adds dead letters to messages"),

@@ -49,10 +49,11 @@ pub(crate) const CODECS: &str = "\
 
 /// How well-known containers begin: what begins like this and still cannot be opened is damaged, not something else.
 pub(crate) fn begins_like_media(start: &[u8]) -> bool {
-    const AT_START: [&[u8]; 13] = [
+    const AT_START: [&[u8]; 14] = [
         b"\x1aE\xdf\xa3",                    // Matroska, WebM
         b"RIFF",                             // AVI, WAV
         b"RF64",                             // WAV above 4 GiB
+        b"riff\x2e\x91\xcf\x11",             // W64
         b"OggS",                             // Ogg
         b"FLV\x01",                          // Flash
         b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", // ASF: WMV, WMA

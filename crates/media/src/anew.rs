@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Settings, Track};
+use crate::Settings;
 
 /// Why an MP3 has to be begun anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,9 +19,8 @@ pub enum Anew {
         /// Its sample rate in Hz.
         sample_rate_hz: Option<u32>,
     },
-    /// What was taken for the left and the right track of one sound is stored too far apart to be read together. The
-    /// number is that of the track to take alone, as in [`Track::Index`].
-    OneTrack(u32),
+    /// What was taken for the left and the right track of one sound is stored too far apart to be read together.
+    OneTrack,
 }
 
 impl fmt::Display for Anew {
@@ -29,7 +28,7 @@ impl fmt::Display for Anew {
         f.write_str(match self {
             Self::Encoded => "the MP3 in this file changes on the way, and cannot be copied",
             Self::Wider { .. } => "the sound has more channels or a higher sample rate than it began with",
-            Self::OneTrack(_) => "the left and the right track are too far apart in the file",
+            Self::OneTrack => "the left and the right track are too far apart in the file",
         })
     }
 }
@@ -42,7 +41,7 @@ impl Settings {
         let mut settings = self.clone();
         match why {
             Anew::Encoded => settings.always_encode = true,
-            Anew::OneTrack(number) => settings.track = self.track.clone().or(Some(Track::Index(number))),
+            Anew::OneTrack => settings.one_track = true,
             Anew::Wider {
                 channels,
                 sample_rate_hz,
@@ -73,13 +72,13 @@ mod tests {
         assert_eq!((third.channels, third.sample_rate_hz), (Some(2), None));
         let fourth = third.anew(wider(Some(1), Some(48_000))).unwrap();
         assert_eq!((fourth.channels, fourth.sample_rate_hz), (Some(2), Some(48_000)));
-        let fifth = fourth.anew(Anew::OneTrack(1)).unwrap();
-        assert_eq!(fifth.track, Some(Track::Index(1)));
+        let fifth = fourth.anew(Anew::OneTrack).unwrap();
+        assert!(fifth.one_track);
         for why in [
             Anew::Encoded,
             wider(Some(1), None),
             wider(Some(2), Some(44_100)),
-            Anew::OneTrack(0),
+            Anew::OneTrack,
         ] {
             assert!(fifth.anew(why).is_none(), "{why}");
         }

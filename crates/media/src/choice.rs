@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decoder;
 use crate::input::BELIEVED_PROBE_SCORE;
+use crate::planner::MOV;
 use crate::{ConvertError, Note, Track, Verdict, allowed, language, protection, raw};
 
 /// What marks a track that plays beside the main one: a commentary, a description of the picture, sound for the hard of
@@ -56,7 +57,7 @@ impl ChosenTrack {
     /// What is said of it, where the file has others and none was asked for by its number.
     pub(crate) fn note(self) -> Option<Note> {
         let Self { number, of, why } = self;
-        let is_plain = matches!(why, Why::Only | Why::Asked);
+        let is_plain = matches!(why, Why::Only | Why::Asked | Why::Together);
         (!is_plain).then_some(Note::Track { number, of, why })
     }
 }
@@ -70,9 +71,11 @@ pub enum Why {
     Only,
     /// It was asked for.
     Asked,
+    /// Others were converted together with it, see the notes.
+    Together,
     /// Another one that would have been taken cannot be decoded.
     Decodable,
-    /// The other has no sound as far as can be seen.
+    /// No sound of the other was met at the beginning of the file.
     NotEmpty,
     /// The other is a commentary, a description, or the like.
     Main,
@@ -89,8 +92,9 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::Only => "there is no other",
             Self::Asked => "it was asked for",
-            Self::Decodable => "the one before it cannot be converted",
-            Self::NotEmpty => "the others have no sound",
+            Self::Together => "others were converted together with it",
+            Self::Decodable => "another one, which would have been taken, cannot be converted",
+            Self::NotEmpty => "no sound was met at the beginning of the others",
             Self::Main => "the others are commentaries, descriptions or the like",
             Self::Default => "the file marks it as the one to play",
             Self::MostChannels => "it has the most channels",
@@ -104,15 +108,17 @@ pub(crate) fn is_audio(stream: &Stream<'_>) -> bool {
     stream.parameters().medium() == ff::media::Type::Audio
 }
 
-/// An audio track that may be the one. The greatest is the best: the first three are for a listener, the others, and
-/// that tracks with packets come first, are how the `ffmpeg` command chooses.
+/// An audio track that may be the one. The greatest is the best: the first three are for a listener, the others are how
+/// the `ffmpeg` command chooses.
 ///
 /// Source: `open_output_file` in fftools/ffmpeg_opt.c of FFmpeg 5.1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     is_open: bool,
-    has_packets: bool,
+    /// Nothing proves that it is empty.
+    may_have_sound: bool,
     is_main: bool,
+    has_packets: bool,
     is_default: bool,
     channels: u32,
     number: Reverse<u32>,
@@ -120,11 +126,13 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn of(number: u32, stream: &Stream<'_>) -> Self {
+    /// `is_indexed` says that the container's index knows of all packets.
+    fn of(number: u32, stream: &Stream<'_>, is_indexed: bool) -> Self {
         Self {
             is_open: !protection::is_protected(stream),
-            has_packets: has_packets(stream),
+            may_have_sound: has_packets(stream) || !is_indexed,
             is_main: is_main(stream),
+            has_packets: has_packets(stream),
             is_default: stream.disposition().contains(Disposition::DEFAULT),
             channels: raw::channels(stream),
             number: Reverse(number),
@@ -141,8 +149,9 @@ impl Candidate {
     fn why_before(&self, other: &Self) -> Why {
         match () {
             () if self.is_open != other.is_open => Why::Decodable,
-            () if self.has_packets != other.has_packets => Why::NotEmpty,
+            () if self.may_have_sound != other.may_have_sound => Why::NotEmpty,
             () if self.is_main != other.is_main => Why::Main,
+            () if self.has_packets != other.has_packets => Why::NotEmpty,
             () if self.is_default != other.is_default => Why::Default,
             () if self.channels != other.channels => Why::MostChannels,
             () => Why::First,
@@ -158,12 +167,13 @@ pub(crate) fn choose(
     demuxer: &ff::format::context::Input,
     track: Option<&Track>,
 ) -> Result<(ChosenTrack, usize, ff::decoder::Audio), ConvertError> {
+    let is_indexed = demuxer.format().name() == MOV && demuxer.streams().any(|stream| raw::index_length(&stream) > 0);
     let mut candidates = Vec::new();
     let mut of = 0;
     for (number, stream) in (0..).zip(demuxer.streams().filter(is_audio)) {
         of = number + 1;
         if is_meant(&stream, number, track) {
-            candidates.push(Candidate::of(number, &stream));
+            candidates.push(Candidate::of(number, &stream, is_indexed));
         }
     }
     candidates.sort_unstable_by(|one, other| other.cmp(one));

@@ -110,7 +110,7 @@ pub fn convert(
         };
         if let Some(sink) = sink.take() {
             let late = input.begin_at(input.moment(frame.pts()), settings);
-            let tag = input.tag(settings)?;
+            let tag = input.tag(settings, late)?;
             let format = Mp3Format::choose(settings, usable.is_mono(), usable.rate_hz);
             let mut begun = Encoding::begin(format, &tag, settings, &watch, sink)?;
             if input.can_be_read_again() {

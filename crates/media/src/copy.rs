@@ -139,7 +139,8 @@ pub(crate) fn copy(
     let mut splitter = Splitter::default();
     let skipped = duration_of(found.skip, found.first.sample_rate_hz());
     let late = input.begin_at(found.begins.map(|begins| begins.after(skipped)), settings);
-    let mut copying = Copying::begin(&found, late, &input.tag(settings)?, settings, sink)?;
+    let tag = input.tag(settings, late)?;
+    let mut copying = Copying::begin(&found, late, &tag, settings, sink)?;
     let mut discard = 0;
     while !copying.is_over() {
         let Some(packet) = input.next_packet()? else {

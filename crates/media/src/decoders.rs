@@ -17,18 +17,20 @@ pub(crate) enum Decoders {
     Several(Box<Together>),
 }
 
-/// The streams that are wanted where `chosen` is the one that would be taken alone, and where each is heard.
-fn wanted(demuxer: &Demuxer, chosen: usize, settings: &Settings) -> Vec<(usize, Side)> {
+/// The streams that are wanted where `chosen` is the one that would be taken alone, and where each is heard; how many more
+/// belong to it, but cannot be read together with it.
+fn wanted(demuxer: &Demuxer, chosen: usize, settings: &Settings) -> (Vec<(usize, Side)>, u32) {
     let alone = vec![(chosen, Side::Both)];
     match &settings.track {
         Some(Track::All) => {
             let all = demuxer.streams().filter(is_audio);
-            all.map(|stream| (stream.index(), Side::Both)).collect()
+            (all.map(|stream| (stream.index(), Side::Both)).collect(), 0)
         }
-        Some(Track::Index(_) | Track::Language(_)) => alone,
+        Some(Track::Index(_) | Track::Language(_)) => (alone, 0),
         None => match camera::pair(demuxer, chosen) {
-            Some([left, right]) => vec![(left, Side::Left), (right, Side::Right)],
-            None => alone,
+            Some(_) if settings.one_track => (alone, 1),
+            Some([left, right]) => (vec![(left, Side::Left), (right, Side::Right)], 0),
+            None => (alone, 0),
         },
     }
 }
@@ -48,8 +50,8 @@ impl Decoders {
     ) -> Result<(Self, Vec<usize>, Option<Note>), ConvertError> {
         let mut chosen_one = Some(decoder);
         let mut opened = Vec::new();
-        let mut left_out = 0;
-        for (index, side) in wanted(demuxer, chosen, settings) {
+        let (wanted, mut left_out) = wanted(demuxer, chosen, settings);
+        for (index, side) in wanted {
             let Some(stream) = demuxer.stream(index) else {
                 continue;
             };
@@ -76,15 +78,17 @@ impl Decoders {
         let streams = || opened.iter().map(|(stream, _, _)| stream);
         let rate_hz = streams()
             .map(raw::sample_rate_hz)
+            .chain(settings.sample_rate_hz)
             .max()
             .unwrap_or(0)
             .clamp(8_000, 192_000);
         let is_pair = opened.iter().any(|(_, _, side)| *side != Side::Both);
-        let is_mono = !is_pair && streams().all(|stream| raw::channels(stream) == 1);
-        let otherwise = (is_pair && can_begin_anew).then(|| Anew::OneTrack(number(demuxer, opened[0].0.index())));
+        let is_mono = !is_pair && settings.channels != Some(2) && streams().all(|stream| raw::channels(stream) == 1);
+        let otherwise = (is_pair && can_begin_anew).then_some(Anew::OneTrack);
+        let widens = (!is_pair && can_begin_anew).then_some(settings);
         let mut together = Together::new(rate_hz, is_mono, settings.limits.channels, otherwise);
         for (stream, decoding, side) in opened {
-            together.add(&stream, decoding, side);
+            together.add(&stream, decoding, side, widens);
         }
         Ok((Self::Several(Box::new(together)), indexes, left_out))
     }
@@ -147,8 +151,7 @@ impl Decoders {
                 count: together.count(),
             },
         };
-        let turned_down = together.has_limited().then_some(Note::TurnedDown);
-        std::iter::once(tracks).chain(turned_down).collect()
+        std::iter::once(tracks).chain(together.notes()).collect()
     }
 
     /// How the sound is coded, where it is that of one track.

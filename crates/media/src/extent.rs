@@ -13,7 +13,7 @@ use ffmpeg_next::format::stream::{Disposition, Stream};
 
 use crate::choice::is_audio;
 use crate::clock::{Clock, Moment, nanoseconds};
-use crate::raw;
+use crate::{length, raw};
 
 /// Containers that hold a timestamp for every packet, or at least for every page of them, as libav calls them.
 /// Elsewhere timestamps are counted from the sound itself, and know of no gaps.
@@ -114,7 +114,7 @@ impl Extent {
 
     /// The stream that need not be watched any more, now that the first sound is known.
     pub(crate) fn done_with(&mut self, demuxer: &Demuxer) -> Option<usize> {
-        let states_length = stated_length(demuxer).is_some();
+        let states_length = length::of_container(demuxer).is_some();
         self.picture.take_if(|_| states_length).map(|picture| picture.index)
     }
 
@@ -132,9 +132,8 @@ impl Extent {
     /// Where on that clock the container and the other streams end, as far as is known; zero where nothing is.
     pub(crate) fn end(&self, demuxer: &Demuxer, clock: Clock) -> Duration {
         let position = |moment: Option<Moment>| moment.map(|moment| clock.position(moment));
-        let is_guess = raw::is_length_guessed(demuxer);
         let ends = self.others(demuxer).flat_map(|other| {
-            let stated = length(&other).filter(|_| !is_guess);
+            let stated = length::of_stream(demuxer, &other);
             let end = stated.and_then(|length| Some(self.start(&other)?.after(length)));
             let last = raw::index_length(&other).checked_sub(1);
             let last = last.and_then(|last| Moment::of(raw::index_timestamp(&other, last)?, other.time_base()));
@@ -145,7 +144,7 @@ impl Extent {
             .as_ref()
             .and_then(|picture| Some(clock.position(picture.first?) + nanoseconds(picture.shown)));
         ends.chain(shown)
-            .chain(stated_length(demuxer))
+            .chain(length::of_container(demuxer))
             .max()
             .unwrap_or_default()
     }
@@ -195,17 +194,4 @@ fn are_together(programmes: &[Vec<usize>], one: usize, other: usize) -> bool {
 fn is_picture(stream: &Stream<'_>) -> bool {
     let is_attached = stream.disposition().contains(Disposition::ATTACHED_PIC);
     stream.parameters().medium() == ff::media::Type::Video && !is_attached
-}
-
-/// How long a stream is, where that is known.
-fn length(stream: &Stream<'_>) -> Option<Duration> {
-    let known = Some(stream.duration()).filter(|length| *length != ff::ffi::AV_NOPTS_VALUE);
-    let zero = Moment::of(0, stream.time_base())?;
-    Some(nanoseconds(Moment::of(known?, stream.time_base())?.since(zero)))
-}
-
-/// How long the container says that it is.
-fn stated_length(demuxer: &Demuxer) -> Option<Duration> {
-    let stated = Some(demuxer.duration()).filter(|length| *length > 0 && !raw::is_length_guessed(demuxer));
-    Some(Duration::from_micros(u64::try_from(stated?).ok()?))
 }

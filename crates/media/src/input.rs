@@ -18,6 +18,10 @@ use crate::{ConvertError, Note, Verdict, allowed, raw};
 /// The lowest score of a probe that is believed when nothing decodes: below, libav guessed.
 pub(crate) const BELIEVED_PROBE_SCORE: i32 = 26;
 
+/// Containers of nothing but sound whose header tells how much there is, as libav calls them: where it tells nothing,
+/// nothing is missing.
+const TELL_LENGTHS: [&str; 4] = ["wav", "aiff", "caf", "flac"];
+
 /// Less audio than this, from a file that also has errors, counts as nothing.
 pub(crate) const ALMOST_NOTHING: Duration = Duration::from_millis(50);
 
@@ -180,7 +184,8 @@ impl Input {
     fn is_empty(&self, stream: &ff::format::stream::Stream<'_>) -> bool {
         let is_announced_only = !self.has_packets && self.errors == 0 && raw::index_length(stream) == 0;
         let has_others = || self.demuxer.streams().any(|other| choice::has_packets(&other));
-        is_announced_only && (allowed::is_mov(&self.start) || has_others())
+        let states_none = || TELL_LENGTHS.contains(&self.demuxer.format().name()) && self.declared.is_none();
+        is_announced_only && (allowed::is_mov(&self.start) || states_none() || has_others())
     }
 
     /// What it means that the file gave only `decoded` of audio: None when that is usable.

@@ -22,22 +22,31 @@ const IN_A_ROW_BYTES: u64 = 64 * 1024 * 1024;
 const PLACES: u64 = 16;
 const PLACE_BYTES: u64 = 2 * 1024 * 1024;
 
+/// Containers that can be read from anywhere, as libav calls them. Elsewhere, as in FLV, what is found after going to a
+/// byte may be anything, and the next packet anywhere.
+const ANYWHERE: [&str; 2] = ["mpeg", "mpegts"];
+
 /// How far to read on after the first sound was met: the other tracks begin at the same time.
 const OTHERS_BYTES: u64 = 1024 * 1024;
 
-/// Looks for sound where the start of the file has none. What comes next of it, of every track that was met; empty
-/// where the demuxer goes on reading by itself.
+/// What was met on the way to the sound.
+#[derive(Default)]
+pub(crate) struct Met {
+    /// What comes next of the sound, of every track that was met; empty where the demuxer goes on reading by itself.
+    pub(crate) sound: VecDeque<ff::Packet>,
+    /// The first packet of every other stream.
+    pub(crate) firsts: Vec<ff::Packet>,
+}
+
+/// Looks for sound where the start of the file has none.
 ///
 /// # Errors
 /// The source cannot be read, or a cancel.
-pub(crate) fn find_sound(
-    demuxer: &mut Input,
-    file_bytes: Option<u64>,
-    watch: &Watch,
-) -> Result<VecDeque<ff::Packet>, ConvertError> {
+pub(crate) fn find_sound(demuxer: &mut Input, file_bytes: Option<u64>, watch: &Watch) -> Result<Met, ConvertError> {
     let begin = raw::position(demuxer).unwrap_or(0);
-    if let Some(packets) = look(demuxer, begin + IN_A_ROW_BYTES, watch)? {
-        return Ok(packets);
+    let mut met = Met::default();
+    if met.look(demuxer, begin + IN_A_ROW_BYTES, watch)? || !ANYWHERE.contains(&demuxer.format().name()) {
+        return Ok(met);
     }
     let end = raw::position(demuxer).unwrap_or(0);
     let rest = file_bytes.unwrap_or(0).saturating_sub(end);
@@ -47,45 +56,48 @@ pub(crate) fn find_sound(
         if rest == 0 || raw::seek_to_byte(demuxer, place).is_err() {
             break;
         }
-        if look(demuxer, place + PLACE_BYTES, watch)?.is_some() {
+        if met.look(demuxer, place + PLACE_BYTES, watch)? {
             // All of it has to be read from here on.
+            met.sound.clear();
             let back = raw::seek_to_byte(demuxer, end);
             watch.check()?;
             return back
-                .map(|()| VecDeque::new())
+                .map(|()| met)
                 .map_err(|error| ConvertError::internal("going back to where the sound is", error));
         }
     }
     watch.check()?;
-    Ok(VecDeque::new())
+    Ok(met)
 }
 
-/// Reads up to that place. The packets of sound, if there are some; their streams are then known to the demuxer.
-fn look(demuxer: &mut Input, mut until: u64, watch: &Watch) -> Result<Option<VecDeque<ff::Packet>>, ConvertError> {
-    let mut found = VecDeque::new();
-    loop {
-        let mut packet = ff::Packet::empty();
-        let read = packet.read(demuxer);
-        watch.check()?;
-        match read {
-            Ok(()) if demuxer.stream(packet.stream()).is_some_and(|stream| is_audio(&stream)) => {
-                if found.is_empty() {
-                    until = until.min(raw::position(demuxer).unwrap_or(0) + OTHERS_BYTES);
+impl Met {
+    /// Reads up to that place. Whether there is sound, whose streams are then known to the demuxer.
+    fn look(&mut self, demuxer: &mut Input, mut until: u64, watch: &Watch) -> Result<bool, ConvertError> {
+        loop {
+            let mut packet = ff::Packet::empty();
+            let read = packet.read(demuxer);
+            watch.check()?;
+            match read {
+                Ok(()) if demuxer.stream(packet.stream()).is_some_and(|stream| is_audio(&stream)) => {
+                    if self.sound.is_empty() {
+                        until = until.min(raw::position(demuxer).unwrap_or(0) + OTHERS_BYTES);
+                    }
+                    self.sound.push_back(packet);
                 }
-                found.push_back(packet);
+                Ok(()) if self.firsts.iter().all(|first| first.stream() != packet.stream()) => self.firsts.push(packet),
+                Ok(()) => {}
+                Err(ff::Error::Other {
+                    errno: ff::error::EAGAIN,
+                }) => {}
+                Err(error) => {
+                    enough_memory(error)?;
+                    break;
+                }
             }
-            Ok(()) => {}
-            Err(ff::Error::Other {
-                errno: ff::error::EAGAIN,
-            }) => {}
-            Err(error) => {
-                enough_memory(error)?;
+            if raw::position(demuxer).is_none_or(|position| position >= until) {
                 break;
             }
         }
-        if raw::position(demuxer).is_none_or(|position| position >= until) {
-            break;
-        }
+        Ok(!self.sound.is_empty())
     }
-    Ok(Some(found).filter(|found| !found.is_empty()))
 }

@@ -44,8 +44,8 @@ pub(crate) struct Shape {
     /// Empty where no order of so many channels is known.
     layout: ChannelLayout,
     channels: u16,
-    /// The channels are a sound field, not loudspeakers.
-    is_sound_field: bool,
+    /// The channels are a sound field, and those of these loudspeakers behind it.
+    sound_field: Option<ChannelLayout>,
     pub(crate) rate_hz: u32,
 }
 
@@ -68,7 +68,7 @@ impl Shape {
             format: frame.format(),
             layout,
             channels: frame.channels(),
-            is_sound_field: raw::is_sound_field(frame),
+            sound_field: raw::sound_field(frame),
             rate_hz: frame.rate(),
         }))
     }
@@ -219,14 +219,14 @@ impl Mixer {
             )
         };
         let by_layout = |layout: ChannelLayout| {
-            let is_known = !layout.is_empty() && !shape.is_sound_field;
+            let is_known = !layout.is_empty() && shape.sound_field.is_none();
             let resampler = is_known.then(|| resampler_of(layout).ok()).flatten()?;
             Some((layout, resampler))
         };
         let by_matrix = || -> Result<_, Error> {
             let mut resampler = resampler_of(ChannelLayout::STEREO)?;
             let matrix = mixing_matrix(shape, self.output_layout.channels() == 1);
-            raw::mix_by_matrix(&mut resampler, shape.channels, shape.is_sound_field, &matrix)?;
+            raw::mix_by_matrix(&mut resampler, shape.channels, shape.sound_field, &matrix)?;
             Ok((ChannelLayout::empty(), resampler))
         };
         // Some orders of channels have no rule for mixing down, such as a lone subwoofer, and most numbers of channels
@@ -280,16 +280,27 @@ impl Mixer {
 /// Source: J. Daniel, "Spatial Sound Encoding Including Near Field Effect" (AmbiX order and SN3D weights, as libav has
 /// them).
 ///
+/// What is stored behind the field, most often a narrator in stereo, is heard as it is.
+///
 /// Channels in no known order are heard on both sides, all of them as loud as fits.
 fn mixing_matrix(shape: Shape, mono: bool) -> Vec<f64> {
-    let rows: &[[f64; 2]] = match mono {
-        true => &[[1.0, 0.0]],
-        false => &[[0.5, 0.5], [0.5, -0.5]],
+    // Of the first two channels of a field, and of the last two if they are its stereo.
+    let rows: &[[[f64; 2]; 2]] = match mono {
+        true => &[[[1.0, 0.0], [0.5, 0.5]]],
+        false => &[[[0.5, 0.5], [1.0, 0.0]], [[0.5, -0.5], [0.0, 1.0]]],
     };
+    let channels = usize::from(shape.channels);
     let evenly = 1.0 / f64::from(shape.channels);
+    let loudspeakers = shape.sound_field.unwrap_or(ChannelLayout::empty());
+    let behind = usize::try_from(loudspeakers.channels()).unwrap_or(0).min(channels);
+    let of_field = |[first, last]: &[[f64; 2]; 2], channel: usize| match channel.checked_sub(channels - behind) {
+        None => first.get(channel).copied().unwrap_or(0.0),
+        Some(place) if loudspeakers == ChannelLayout::STEREO => last[place],
+        Some(_) => evenly,
+    };
     rows.iter()
-        .flat_map(|row| (0..usize::from(shape.channels)).map(|channel| row.get(channel).copied().unwrap_or(0.0)))
-        .map(|field| if shape.is_sound_field { field } else { evenly })
+        .flat_map(|row| (0..channels).map(move |channel| (row, channel)))
+        .map(|(row, channel)| shape.sound_field.map_or(evenly, |_| of_field(row, channel)))
         .collect()
 }
 
@@ -382,19 +393,26 @@ mod tests {
 
     #[test]
     fn a_sound_field_is_heard_from_the_side_it_comes_from() {
-        let mut frame = frame_of(ChannelLayout::default(4), 48_000, 0.0);
-        raw::make_sound_field(&mut frame);
-        // From the left: as much in Y as in W.
-        for plane in 0..2 {
-            frame.plane_mut::<f32>(plane).fill(0.5);
-        }
-        for mono in [false, true] {
+        // From the left: as much in Y as in W. Or a narrator on the left, who is alone.
+        let field = (4, ChannelLayout::empty(), 0..2);
+        let narrator = (6, ChannelLayout::STEREO, 4..5);
+        for ((channels, loudspeakers, loud), mono, level) in [
+            (field.clone(), false, 0.5),
+            (field, true, 0.5),
+            (narrator.clone(), false, 0.5),
+            (narrator, true, 0.25),
+        ] {
+            let mut frame = frame_of(ChannelLayout::default(channels), 48_000, 0.0);
+            raw::make_sound_field(&mut frame, loudspeakers);
+            for plane in loud {
+                frame.plane_mut::<f32>(plane).fill(0.5);
+            }
             let mut mixer = Mixer::new(mono, 48_000);
-            let shape = Shape::of(&frame, 4).unwrap().unwrap();
+            let shape = Shape::of(&frame, 6).unwrap().unwrap();
             let mut heard = 0;
             let mut check = |block: Block<'_>| {
                 heard += block.left.len();
-                assert!(block.left.iter().all(|sample| *sample == 0.5));
+                assert!(block.left.iter().all(|sample| *sample == level));
                 assert_eq!(block.right.is_none(), mono);
                 assert!(block.right.unwrap_or_default().iter().all(|sample| *sample == 0.0));
                 Ok(())

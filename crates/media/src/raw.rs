@@ -94,7 +94,7 @@ pub(crate) fn usual_layout(channels: u16) -> ff::ChannelLayout {
 
 /// Says of a frame that its channels are in no known order, except of a sound field.
 pub(crate) fn forget_layout(frame: &mut ff::frame::Audio) {
-    let is_sound_field = is_sound_field(frame);
+    let is_sound_field = sound_field(frame).is_some();
     // SAFETY: the frame is borrowed mutably. Its order is none that owns something: libav's decoders make only plain
     // ones.
     unsafe {
@@ -107,22 +107,24 @@ pub(crate) fn forget_layout(frame: &mut ff::frame::Audio) {
     }
 }
 
-/// Whether the channels of a frame are a sound field (Ambisonics).
-pub(crate) fn is_sound_field(frame: &ff::frame::Audio) -> bool {
-    // SAFETY: the frame lives as long as its wrapper, which is borrowed.
-    let order = unsafe { (*frame.as_ptr()).ch_layout.order };
-    order == ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC
+/// Where a frame's channels are a sound field (Ambisonics): the places of the loudspeakers whose channels follow it. None
+/// where they are no sound field.
+pub(crate) fn sound_field(frame: &ff::frame::Audio) -> Option<ff::ChannelLayout> {
+    // SAFETY: the frame lives as long as its wrapper, which is borrowed; in this order the mask is what is set.
+    let (order, mask) = unsafe { ((*frame.as_ptr()).ch_layout.order, (*frame.as_ptr()).ch_layout.u.mask) };
+    let is_sound_field = order == ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC;
+    is_sound_field.then(|| ff::ChannelLayout::from_bits_retain(mask))
 }
 
-/// Says of a frame that its channels are a sound field.
+/// Says of a frame that its channels are a sound field, and behind it those of loudspeakers at these places.
 #[cfg(test)]
-pub(crate) fn make_sound_field(frame: &mut ff::frame::Audio) {
+pub(crate) fn make_sound_field(frame: &mut ff::frame::Audio, loudspeakers: ff::ChannelLayout) {
     // SAFETY: the frame is borrowed mutably. Its order was a plain one, which owns nothing.
     unsafe {
         let frame = &mut *frame.as_mut_ptr();
         frame.channel_layout = 0;
         frame.ch_layout.order = ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC;
-        frame.ch_layout.u.mask = 0;
+        frame.ch_layout.u.mask = loudspeakers.bits();
     }
 }
 
@@ -137,7 +139,7 @@ pub(crate) fn make_sound_field(frame: &mut ff::frame::Audio) {
 pub(crate) fn mix_by_matrix(
     resampler: &mut Resampler,
     channels: u16,
-    is_sound_field: bool,
+    sound_field: Option<ff::ChannelLayout>,
     matrix: &[f64],
 ) -> Result<(), ff::Error> {
     let output = resampler.output().channel_layout;
@@ -151,8 +153,9 @@ pub(crate) fn mix_by_matrix(
         let mut layout = output_layout;
         ff::ffi::av_channel_layout_from_mask(&raw mut output_layout, output.bits());
         layout.nb_channels = i32::from(channels);
-        if is_sound_field {
+        if let Some(loudspeakers) = sound_field {
             layout.order = ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC;
+            layout.u.mask = loudspeakers.bits();
         }
         let context = resampler.as_mut_ptr();
         ff::ffi::swr_close(context);
@@ -444,13 +447,6 @@ pub(crate) fn extradata<'a>(stream: &'a Stream<'_>) -> &'a [u8] {
             false => std::slice::from_raw_parts(parameters.extradata, length),
         }
     }
-}
-
-/// Whether libav knows the playing time only from the size of the file and the bitrate of its first packets.
-pub(crate) fn is_duration_guessed(demuxer: &Input) -> bool {
-    // SAFETY: the context is the demuxer's own, which is borrowed.
-    let method = unsafe { (*demuxer.as_ptr()).duration_estimation_method };
-    method == ff::ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE
 }
 
 /// Goes on reading at a byte of the source, where its container can be followed from anywhere.

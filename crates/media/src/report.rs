@@ -67,7 +67,8 @@ pub enum Note {
         /// How many.
         count: u32,
     },
-    /// Of the tracks that are wanted together, some cannot be decoded, and are not in the MP3.
+    /// Of the tracks that are wanted together, some cannot be decoded or are stored too far apart, and are not in the
+    /// MP3.
     TracksLeftOut {
         /// How many.
         count: u32,
@@ -188,11 +189,11 @@ impl fmt::Display for Note {
             }
             Self::TracksMixed { count } => write!(f, "{count} tracks were mixed together."),
             Self::TracksLeftOut { count: 1 } => {
-                f.write_str("One sound track is of a kind that cannot be converted, and was left out.")
+                f.write_str("One sound track could not be converted together with the rest, and was left out.")
             }
             Self::TracksLeftOut { count } => write!(
                 f,
-                "{count} sound tracks are of a kind that cannot be converted, and were left out."
+                "{count} sound tracks could not be converted together with the rest, and were left out."
             ),
             Self::MixedDown { from, to: 1 } => write!(f, "{from} channels were mixed down to one."),
             Self::MixedDown { from, to } => write!(f, "{from} channels were mixed down to {to}."),

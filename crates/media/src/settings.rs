@@ -75,6 +75,8 @@ pub struct Settings {
     /// Which audio track. None takes one that can be decoded, and no commentary or description while there is a main
     /// one; of several such the one that the `ffmpeg` command would.
     pub track: Option<Track>,
+    /// Takes one track also where two mono ones are the left and the right side of one sound.
+    pub one_track: bool,
     /// Where the MP3 begins, on the source's own clock: counted from where the first of the file's pictures and sounds
     /// begins. None is the beginning.
     pub start: Option<Duration>,

@@ -12,13 +12,15 @@ use std::time::Duration;
 use ffmpeg_next::format::stream::Stream;
 use ffmpeg_next::{ChannelLayout, Packet, Rational, frame};
 
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, nanoseconds};
 use crate::decoding::{Decoding, Faults, Received};
+use crate::encoder::Mp3Format;
 use crate::limiter::Limiter;
 use crate::mixer::{Block, Mixer, PLANAR_FLOAT, Shape};
 use crate::output::duration_of;
 use crate::timeline::Timeline;
-use crate::{Anew, ConvertError, Note, cut};
+use crate::widening::Widening;
+use crate::{Anew, ConvertError, Note, Settings, cut};
 
 /// How much decoded sound may wait, of all tracks together: 21 s of two stereo tracks.
 const MOST_WAITING_BYTES: usize = 16 << 20;
@@ -68,6 +70,7 @@ struct Track {
     decoding: Decoding,
     side: Side,
     mixer: Mixer,
+    widening: Option<Widening>,
     timeline: Timeline,
     /// Where its first sound is on the source's clock. None before there was any.
     begin: Option<Moment>,
@@ -127,7 +130,10 @@ impl Together {
     }
 
     /// Adds a track. The timestamps of the first one's stream are those of what comes out.
-    pub(crate) fn add(&mut self, stream: &Stream<'_>, decoding: Decoding, side: Side) {
+    ///
+    /// With `widens` the conversion begins anew where the track gets wider than what comes out.
+    pub(crate) fn add(&mut self, stream: &Stream<'_>, decoding: Decoding, side: Side, widens: Option<&Settings>) {
+        let format = |settings| Mp3Format::choose(settings, self.is_mono, self.rate_hz);
         if side == Side::Both {
             self.limiter = Some(Limiter::new(self.rate_hz));
         }
@@ -137,6 +143,7 @@ impl Together {
             decoding,
             side,
             mixer: self.mixer(side),
+            widening: widens.map(|settings| Widening::new(format(settings), settings)),
             timeline: Timeline::default(),
             begin: None,
             next: 0,
@@ -165,14 +172,20 @@ impl Together {
         u32::try_from(self.tracks.len()).unwrap_or(u32::MAX)
     }
 
-    /// Whether the sum, or one of its tracks, was turned down anywhere.
-    pub(crate) fn has_limited(&self) -> bool {
+    /// What was done to the tracks and to their sum.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = Note> + use<> {
+        let of_tracks: Vec<Note> = self.tracks.iter().flat_map(|track| track.mixer.notes()).collect();
         let is_limited = self.limiter.as_ref().is_some_and(|limiter| limiter.has_limited);
-        is_limited
-            || self
-                .tracks
-                .iter()
-                .any(|track| track.mixer.notes().any(|note| note == Note::TurnedDown))
+        let turned_down = (is_limited || of_tracks.contains(&Note::TurnedDown)).then_some(Note::TurnedDown);
+        let from = |note: &Note| match note {
+            Note::MixedDown { from, .. } => Some(*from),
+            _ => None,
+        };
+        let most = of_tracks
+            .into_iter()
+            .filter(|note| from(note).is_some())
+            .max_by_key(from);
+        most.into_iter().chain(turned_down)
     }
 
     /// What was wrong since this was last asked.
@@ -241,6 +254,7 @@ impl Together {
         let meant = |track: &Track| packet.is_none_or(|packet| packet.stream() == track.stream_index);
         let rate_hz = self.rate_hz;
         let furthest = self.tracks.iter().filter_map(|track| track.reached(rate_hz)).max();
+        let earliest = self.tracks.iter().filter_map(|track| track.begin).min();
         let reach = |clock: Clock| {
             let so_far = furthest.map(|furthest| clock.position(furthest).saturating_add(MOST_AHEAD));
             so_far.unwrap_or_default().max(reach(clock))
@@ -252,7 +266,10 @@ impl Together {
                     self.faults.errors += 1;
                     continue;
                 };
-                track.place(&self.frame, furthest, rate_hz, &reach);
+                if let Some(widening) = &mut track.widening {
+                    widening.look(shape, self.frame.samples())?;
+                }
+                track.place(&self.frame, earliest, furthest, rate_hz, &reach);
                 self.waiting_bytes += track.queue(&mut self.frame, shape)?;
             }
             if packet.is_none() {
@@ -393,10 +410,12 @@ impl Track {
         self.begin.map(|begin| begin.after(position))
     }
 
-    /// Finds out where a decoded frame belongs. `furthest` is up to where any of the tracks has come.
+    /// Finds out where a decoded frame belongs. `earliest` is where the first of the tracks begins so far, `furthest` up
+    /// to where any of them has come.
     fn place(
         &mut self,
         frame: &frame::Audio,
+        earliest: Option<Moment>,
         furthest: Option<Moment>,
         rate_hz: u32,
         reach: &dyn Fn(Clock) -> Duration,
@@ -412,10 +431,12 @@ impl Track {
         }
         // A track that is said to begin where nothing can be begins where the others are.
         let is_within = |first: &Moment| {
-            furthest.is_none_or(|furthest| {
+            let is_early = earliest.is_some_and(|earliest| nanoseconds(earliest.since(*first)) > MOST_AHEAD);
+            let is_late = furthest.is_some_and(|furthest| {
                 let clock = Clock::from_zero(furthest);
-                clock.position(*first) <= reach(clock)
-            })
+                clock.position(*first) > reach(clock)
+            });
+            !is_early && !is_late
         };
         let zero = Moment::of(0, self.time_base);
         self.begin = moment.filter(is_within).or(furthest).or(zero);

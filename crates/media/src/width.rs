@@ -87,9 +87,13 @@ fn stored_form(stream: &Stream<'_>) -> Option<(u64, Id)> {
         .into_iter()
         .find(|family| family.iter().any(|(_, known)| *known == id))?;
     let taken = family.iter().find(|(_, known)| *known == id)?.0;
-    // Bytes that are too few for the bits are believed only where the bytes of a second agree.
-    let agrees = widths.bits_per_second == widths.block_bytes * 8 * u64::from(raw::sample_rate_hz(stream));
-    let is_believed = stored > taken || stored < taken && agrees;
+    // The headers of Windows tell the bytes of a second as well: one of the three is wrong, and two agree.
+    let bits_per_second = |bytes: u64| bytes * channels * 8 * u64::from(raw::sample_rate_hz(stream));
+    let is_believed = match widths.bits_per_second {
+        told if told == bits_per_second(stored) => stored != taken,
+        told if told == bits_per_second(taken) => false,
+        _ => stored > taken,
+    };
     family
         .iter()
         .find(|(bytes, _)| is_believed && *bytes == stored)

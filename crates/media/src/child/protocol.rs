@@ -14,7 +14,7 @@ use super::Layer;
 use crate::{Anew, Converted, Settings, Verdict};
 
 /// The version of the conversation that a child names in its first frame. It changes with every change of this file.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The most of the source that one [`Kind::Read`] gives.
 pub(super) const READ_BYTES: usize = 1024 * 1024;

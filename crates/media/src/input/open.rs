@@ -1,6 +1,5 @@
 //! Opening a source: its container, its audio, and what the limits say of both.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use ffmpeg_next as ff;
@@ -8,17 +7,18 @@ use ffmpeg_next::format::context::StreamIo;
 
 use super::Input;
 use crate::boxes::Layout;
-use crate::choice::{self, is_audio, verdict_without_audio};
+use crate::choice::{self, Why, is_audio, verdict_without_audio};
 use crate::decoder::enough_memory;
 use crate::decoders::Decoders;
 use crate::extent::Extent;
+use crate::late::Met;
 use crate::planner::Planner;
 use crate::reader::Reader;
 use crate::settings::Limits;
 use crate::tags::{Cover, look_for_webp};
 use crate::timeline::Timeline;
 use crate::watch::Watch;
-use crate::{ConvertError, Settings, Source, Verdict, allowed, cut, late, length, protection, raw, width};
+use crate::{ConvertError, Settings, Source, Track, Verdict, allowed, cut, late, length, protection, raw, width};
 
 /// libav's buffer. Large ones read the video between the audio of a Flash file along with it.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -59,7 +59,10 @@ impl Input {
         ff::log::set_level(ff::log::Level::Quiet);
         let mut container = Container::open(source, settings.extension(), watch)?;
         let is_protected = container.is_protected(watch)?;
-        let mut ahead = container.find_sound(watch)?;
+        let Met {
+            sound: mut ahead,
+            firsts,
+        } = container.find_sound(watch)?;
         let tracks = container.count_tracks(&settings.limits)?;
         if tracks == 0 && is_protected {
             return Err(Verdict::Protected.into());
@@ -67,14 +70,19 @@ impl Input {
         if tracks == 0 {
             return Err(verdict_without_audio(&container.demuxer, &container.start).into());
         }
-        let (track, stream_index, decoder) = choice::choose(&container.demuxer, settings.track.as_ref())?;
+        let (mut track, stream_index, decoder) = choice::choose(&container.demuxer, settings.track.as_ref())?;
         let seekable = container.planner.length.is_some();
         let (decoders, wanted, left_out) =
             Decoders::open(&container.demuxer, stream_index, decoder, settings, seekable)?;
         let stream_index = wanted.first().copied().unwrap_or(stream_index);
+        if wanted.len() > 1 {
+            track.why = Why::Together;
+        } else if settings.track == Some(Track::All) {
+            track.why = Why::Asked;
+        }
         ahead.retain(|packet| wanted.contains(&packet.stream()));
         let is_protected = is_protected || container.has_unmarked_samples(stream_index, watch)?;
-        let extent = container.read_only(&wanted, tracks);
+        let extent = container.read_only(&wanted, &firsts, tracks);
         let Container {
             demuxer,
             planner,
@@ -201,13 +209,13 @@ impl Container {
         protection::has_unmarked_samples(&stream, &self.planner, &mut self.reader).map_err(|error| why(error, watch))
     }
 
-    /// Looks further where the start of the file has no sound, and more streams may come; the packets of it.
+    /// Looks further where the start of the file has no sound, and more streams may come.
     ///
     /// # Errors
     /// The source cannot be read, or a cancel.
-    fn find_sound(&mut self, watch: &Watch) -> Result<VecDeque<ff::Packet>, ConvertError> {
+    fn find_sound(&mut self, watch: &Watch) -> Result<Met, ConvertError> {
         if self.demuxer.streams().any(|stream| is_audio(&stream)) || !raw::has_streams_to_come(&self.demuxer) {
-            return Ok(VecDeque::new());
+            return Ok(Met::default());
         }
         late::find_sound(&mut self.demuxer, self.planner.length, watch)
     }
@@ -225,8 +233,15 @@ impl Container {
     }
 
     /// Has nothing read any more but these audio streams, and what tells how long the picture is.
-    fn read_only(&mut self, wanted: &[usize], tracks: u32) -> Extent {
-        let extent = Extent::of(&self.demuxer, wanted.first().copied().unwrap_or(0));
+    /// `firsts` were read already.
+    fn read_only(&mut self, wanted: &[usize], firsts: &[ff::Packet], tracks: u32) -> Extent {
+        let mut extent = Extent::of(&self.demuxer, wanted.first().copied().unwrap_or(0));
+        for first in firsts {
+            let stream = self.demuxer.stream(first.stream());
+            if let Some(stream) = stream.filter(|stream| extent.watches(stream.index())) {
+                extent.seen(first, stream.time_base());
+            }
+        }
         for mut stream in self.demuxer.streams_mut() {
             if !wanted.contains(&stream.index()) && !extent.watches(stream.index()) {
                 raw::discard(&mut stream);

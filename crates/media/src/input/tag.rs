@@ -7,8 +7,9 @@ use ffmpeg_next::Rational;
 use super::Input;
 use crate::choice::language_of;
 use crate::clock::{Clock, Moment};
+use crate::settings::Gaps;
 use crate::tags::{SourceChapter, Tags};
-use crate::{ConvertError, Note, Settings, raw};
+use crate::{ConvertError, Note, Settings, length, raw};
 
 /// How libav calls the container that describes its streams, not itself.
 const OGG: &str = "ogg";
@@ -23,7 +24,7 @@ impl Input {
     ///
     /// # Errors
     /// The tag cannot be made.
-    pub(crate) fn tag(&mut self, settings: &Settings) -> Result<Vec<u8>, ConvertError> {
+    pub(crate) fn tag(&mut self, settings: &Settings, late: Duration) -> Result<Vec<u8>, ConvertError> {
         let mut tags = Tags::default();
         tags.add(&raw::description(&self.demuxer));
         if let Some(stream) = self.demuxer.stream(self.stream_index) {
@@ -44,7 +45,14 @@ impl Input {
         if let Some(title) = &settings.title {
             tags.title_or(title);
         }
-        let part = settings.start.unwrap_or_default()..settings.end.unwrap_or(Duration::MAX);
+        // What is left out later is not known yet.
+        let left_out = if settings.gaps == Gaps::Drop {
+            late
+        } else {
+            Duration::ZERO
+        };
+        let start = settings.start.unwrap_or_default().max(left_out);
+        let part = start..settings.end.unwrap_or(Duration::MAX).max(start);
         tags.add_chapters(self.chapters(), &part, self.end_of_source());
         if tags.left_out() > 0 {
             self.notes.push(Note::TagsLeftOut { count: tags.left_out() });
@@ -71,7 +79,6 @@ impl Input {
 
     /// Where the file ends, or else its sound, if the container tells it.
     fn end_of_source(&self) -> Option<Duration> {
-        let length = u64::try_from(self.demuxer.duration()).ok().filter(|length| *length > 0);
-        length.map(Duration::from_micros).or(self.declared)
+        length::of_container(&self.demuxer).or(self.declared)
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use id3::Tag;
-use media::Settings;
+use media::{Gaps, Settings};
 use testkit::media::ffmpeg;
 
 use crate::support::{convert_file, decode, settings_for};
@@ -139,4 +139,46 @@ fn of_more_chapters_than_a_table_of_contents_can_hold_the_first_are_kept() {
         ..Settings::default()
     };
     assert_eq!(chapters_of(&path, &part).len(), 50);
+}
+
+#[test]
+fn chapters_are_where_the_sound_is_that_begins_late_and_whose_silence_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let sound = book(folder.path(), "book.mka", "-c:a libopus", 4);
+    let path = folder.path().join("late.mkv");
+    let picture = "-f lavfi -i testsrc2=size=64x48:rate=25:duration=15";
+    ffmpeg(
+        &format!(
+            "{picture} -itsoffset 3 -i {} -map 0 -map 1 -map_chapters 1 -c:v mpeg4 -c:a copy",
+            sound.display()
+        ),
+        &path,
+    );
+    let four = |from: u32| {
+        [1, 2, 3, 4].map(|number| {
+            let start = from + 3_000 * (number - 1);
+            (start, start + 3_000, format!("Chapter {number} é"))
+        })
+    };
+    let expect = |found: &[(u32, u32, String)], from| {
+        let expected = four(from);
+        check(
+            found,
+            &expected
+                .each_ref()
+                .map(|(start, end, title)| (*start, *end, title.as_str())),
+        );
+    };
+    expect(&chapters_of(&path, &settings_for(&path)), 3_000);
+    let dropped = Settings {
+        gaps: Gaps::Drop,
+        ..settings_for(&path)
+    };
+    expect(&chapters_of(&path, &dropped), 0);
+    // A part that ends before the sound begins.
+    let before = Settings {
+        end: Some(Duration::from_secs(1)),
+        ..dropped
+    };
+    assert!(convert_file(&path, &before).is_err());
 }

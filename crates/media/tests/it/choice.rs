@@ -120,3 +120,20 @@ fn a_track_that_can_be_decoded_is_taken_before_one_that_cannot() {
     fs::write(&path, bytes).unwrap();
     assert_eq!(plainly(&path), (300, 0, Why::Decodable));
 }
+
+#[test]
+fn a_main_track_that_begins_late_is_taken_before_a_commentary() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("late.mkv");
+    let main = "-itsoffset 30 -f lavfi -i aevalsrc=0.4*sin(600*PI*t):s=48000:d=5";
+    let beside = "-f lavfi -i aevalsrc=0.4*sin(4000*PI*t):s=48000:d=40";
+    let options = "-map 0 -map 1 -map 2 -c:v mpeg4 -c:a aac -disposition:a:0 default -disposition:a:1 comment";
+    ffmpeg(
+        &format!("-f lavfi -i testsrc2=size=64x48:rate=25:duration=40 {main} {beside} {options}"),
+        &path,
+    );
+    let mp3 = convert_file(&path, &settings_for(&path)).unwrap();
+    let track = mp3.converted.track;
+    assert_eq!((track.number, track.why), (0, Why::Main));
+    assert!(decode(&mp3.bytes).tones(0).ends_with(&[300, 300]));
+}

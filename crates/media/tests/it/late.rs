@@ -138,3 +138,43 @@ fn sound_is_found_wherever_in_a_large_file_it_begins() {
         assert!(tones.contains(&tone), "{tones:?}");
     }
 }
+
+/// Counts what is read of a file.
+fn counted(bytes: Vec<u8>) -> (Source, Arc<AtomicU64>) {
+    let read = Arc::new(AtomicU64::new(0));
+    let source = Repeated {
+        part: bytes,
+        times: 1,
+        end: Vec::new(),
+        position: 0,
+        read: Arc::clone(&read),
+    };
+    (Source::seekable(source), read)
+}
+
+#[test]
+fn sound_far_behind_the_first_picture_begins_as_late_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let heavy = "-b:v 60M -minrate 60M -maxrate 60M -bufsize 10M -q:v 1 -c:a ac3 -f vob";
+    let path = film(folder.path(), "heavy.vob", Some(14), heavy);
+    assert!(std::fs::metadata(&path).unwrap().len() > 90 << 20);
+    let mp3 = convert_file(&path, &settings_for(&path)).unwrap();
+    let seconds = decode(&mp3.bytes).seconds();
+    assert!((seconds - 18.0).abs() < 0.1, "{seconds} s");
+}
+
+#[test]
+fn a_large_flash_file_without_sound_is_read_once_at_the_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("silent.flv");
+    let noise = "-f lavfi -i testsrc2=size=640x480:rate=25:duration=20 -vf noise=alls=100:allf=t -c:v flv1 -q:v 2";
+    ffmpeg(noise, &path);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() > 80 << 20, "{}", bytes.len());
+    let (source, read) = counted(bytes);
+    let outcome = media::convert(source, &mut io::sink(), &Settings::default(), go_on);
+    let text = outcome.err().unwrap().to_string();
+    assert!(text.contains("has no sound"), "{text}");
+    let mebibytes = read.load(Ordering::Relaxed) >> 20;
+    assert!(mebibytes < 80, "{mebibytes} MiB");
+}

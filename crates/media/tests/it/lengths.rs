@@ -119,3 +119,36 @@ fn a_length_that_no_file_of_that_size_can_have_is_proven_by_decoding() {
     };
     assert_eq!(verdict(convert_file(&path, &settings)), "too_long");
 }
+
+/// Writes what an MP4 says of its own length, and of that of its streams, in units of the timescale that is there.
+fn say_length(mut bytes: Vec<u8>, length: u32) -> Vec<u8> {
+    for kind in [b"mvhd", b"mdhd"] {
+        let places: Vec<_> = (0..bytes.len() - 4).filter(|at| &bytes[*at..*at + 4] == kind).collect();
+        assert!(!places.is_empty());
+        for at in places {
+            // Behind the version, two dates and the timescale.
+            bytes[at + 20..at + 24].copy_from_slice(&length.to_be_bytes());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_length_that_an_mp4_does_not_know_bears_out_no_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    // After three seconds the timestamps of the sound jump by an hour.
+    let jump =
+        "-f lavfi -i testsrc2=size=64x48:rate=25:duration=6 -af asetpts=PTS+gte(T\\,3)*3600/TB -c:v mpeg4 -c:a aac";
+    let bytes = tone(folder.path(), "jump.mp4", 6, &format!("{jump} -use_editlist 0"));
+    let hour = convert_bytes(bytes.clone(), &named("jump.mp4")).unwrap();
+    assert!(
+        hour.converted.duration.as_secs() > 3600,
+        "where the file says that it is as long"
+    );
+    assert_plays(
+        say_length(bytes, u32::MAX),
+        &named("jump.mp4"),
+        6.0,
+        "of unknown length",
+    );
+}

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use media::{ConvertError, Note, Rate, Settings, Source, Track};
+use media::{ConvertError, Note, Rate, Settings, Source, Track, Why};
 use testkit::media::ffmpeg;
 
 use crate::support::{Mp3, Pcm, convert, convert_file, decode, ffmpegs_own, settings_for};
@@ -391,8 +391,88 @@ fn a_left_and_a_right_track_too_far_apart_to_wait_for_each_other_are_not_read_to
         };
         let mp3 = mp3.unwrap();
         assert_eq!(mp3.converted.channels, channels, "{seconds} s");
+        let is_said = mp3.converted.notes.contains(&Note::TracksLeftOut { count: 1 });
+        assert_eq!(is_said, channels == 1, "{seconds} s");
         let pcm = decode(&mp3.bytes);
         assert!((pcm.seconds() - f64::from(seconds)).abs() < 0.05, "{} s", pcm.seconds());
         assert!(pcm.tone(0, 1000..19_000, 300) > 0.1);
     }
+}
+
+#[test]
+fn a_track_on_a_clock_of_its_own_begins_with_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two programmes of one broadcast, which began an hour apart by their own clocks. The third file has the table of both.
+    let made = |name: &str, arguments: &str| {
+        let path = folder.path().join(name);
+        ffmpeg(arguments, &path);
+        fs::read(path).unwrap()
+    };
+    let tone = |hz: u16| format!("-f lavfi -i sine={hz}:sample_rate=48000:duration=10");
+    let programme = |number: u16, hz, clock: u16| {
+        let identifiers = format!("-mpegts_service_id {number} -mpegts_pmt_start_pid {}", 4095 + number);
+        let options = format!("-streamid 0:{} -output_ts_offset {clock} {identifiers}", 255 + number);
+        made("programme.ts", &format!("{} -c:a mp2 {options}", tone(hz)))
+    };
+    let (first, second) = (programme(1, 300, 3600), programme(2, 700, 20));
+    let programmes = "-program program_num=1:st=0 -program program_num=2:st=1";
+    let both = made(
+        "both.ts",
+        &format!("{} {} -map 0 -map 1 -c:a mp2 {programmes}", tone(300), tone(700)),
+    );
+    let is_table = |packet: &&[u8]| packet[1] & 0x1f == 0 && packet[2] == 0;
+    let table = both.chunks_exact(188).find(is_table).unwrap();
+    let mut bytes = table.to_vec();
+    for (one, other) in first.chunks_exact(188).zip(second.chunks_exact(188)) {
+        for packet in [one, other] {
+            bytes.extend(if is_table(&packet) { table } else { packet });
+        }
+    }
+    let path = folder.path().join("broadcast.ts");
+    fs::write(&path, bytes).unwrap();
+    let mp3 = all_of(&path, settings_for(&path));
+    assert_eq!(mp3.converted.track.of, 2);
+    let pcm = decode(&mp3.bytes);
+    assert!(pcm.seconds() < 22.0, "{} s", pcm.seconds());
+    for hz in [300, 700] {
+        assert!(pcm.tone(0, 2000..8000, hz) > 0.05, "{hz}");
+    }
+}
+
+#[test]
+fn one_of_all_tracks_that_becomes_stereo_makes_the_mp3_stereo() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = Vec::new();
+    let path = folder.path().join("tracks.ts");
+    for sides in ["0.4*sin(1000*PI*t)", "0.4*sin(880*PI*t)|0.4*sin(3000*PI*t)"] {
+        let inputs =
+            format!("-f lavfi -i aevalsrc={sides}:s=48000:d=3 -f lavfi -i sine=700:sample_rate=48000:duration=3");
+        ffmpeg(&format!("{inputs} -map 0 -map 1 -c:a mp2"), &path);
+        bytes.extend(fs::read(&path).unwrap());
+    }
+    fs::write(&path, bytes).unwrap();
+    let settings = Settings {
+        track: Some(Track::All),
+        ..settings_for(&path)
+    };
+    let Err(ConvertError::BeginAnew(why)) = convert_file(&path, &settings) else {
+        panic!("it begins in mono");
+    };
+    let mp3 = convert_file(&path, &settings.anew(why).unwrap()).unwrap();
+    let pcm = decode(&mp3.bytes);
+    assert_eq!(pcm.channels, 2);
+    assert!(pcm.tone(0, 3500..5500, 440) > 0.2 && pcm.tone(1, 3500..5500, 1500) > 0.2);
+}
+
+#[test]
+fn what_is_mixed_down_of_all_tracks_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("surround.mkv");
+    let six = ["0.1*sin(600*PI*t)"; 6].join("|");
+    let inputs = format!("-f lavfi -i aevalsrc={six}:s=48000:d=1 -f lavfi -i sine=700:duration=1");
+    ffmpeg(&format!("{inputs} -map 0 -map 1 -c:a ac3"), &path);
+    let converted = all_of(&path, settings_for(&path)).converted;
+    let expected = [Note::TracksMixed { count: 2 }, Note::MixedDown { from: 6, to: 2 }];
+    assert_eq!(converted.notes, expected);
+    assert_eq!(converted.track.why, Why::Together);
 }

@@ -212,3 +212,15 @@ fn a_track_that_cannot_be_decoded_says_so_when_it_is_asked_for() {
     assert_eq!(verdict(convert_file(&path, &settings)), "unsupported_audio");
     convert_file(&path, &settings_for(&path)).unwrap();
 }
+
+#[test]
+fn a_file_of_nothing_but_sound_that_has_none_is_empty_and_not_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    for extension in ["wav", "aiff", "caf", "flac"] {
+        let name = format!("empty.{extension}");
+        let path = made(folder.path(), &name, &format!("{SOUND} -af atrim=0:0"));
+        let outcome = convert_file(&path, &settings_for(&path));
+        let text = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(verdict(outcome), "empty_audio", "{extension}: {text}");
+    }
+}

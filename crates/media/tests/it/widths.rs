@@ -212,3 +212,17 @@ fn the_widths_count_in_every_container_that_tells_both() {
         assert_eq!(mp3.converted.duration, Duration::from_secs(1), "{extension}");
     }
 }
+
+#[test]
+fn a_wrong_width_in_a_plain_header_is_not_believed_against_the_others() {
+    let right = wav(Header::Plain { bits: 16 }, 2, 0, integer(2, 16));
+    // Bytes of one sample of both channels, and bytes of a second.
+    for (block_bytes, second_bytes) in [(8_u16, 192_000_u32), (2, 192_000), (4, 384_000), (4, 0)] {
+        let mut bytes = right.clone();
+        bytes[28..32].copy_from_slice(&second_bytes.to_le_bytes());
+        bytes[32..34].copy_from_slice(&block_bytes.to_le_bytes());
+        let pcm = decode(&convert_bytes(bytes, &best()).unwrap().bytes);
+        let what = format!("{block_bytes} bytes of {second_bytes} in a second");
+        assert_is_the_ladder(&pcm, 0, &what);
+    }
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use media::child::{Child, Program, lock_down};
+use media::child::{Child, PROTOCOL_VERSION, Program, lock_down};
 use media::{ConvertError, Limits, Settings, Source, Verdict};
 
 use crate::conversions::go_on;
@@ -38,7 +38,8 @@ fn begin(lock: bool) -> UnixStream {
         io::stdin().as_fd().try_clone_to_owned().unwrap()
     };
     let mut socket = UnixStream::from(input);
-    send(&mut socket, READY, br#"{"version":3,"missing":[]}"#).unwrap();
+    let ready = format!(r#"{{"version":{PROTOCOL_VERSION},"missing":[]}}"#);
+    send(&mut socket, READY, ready.as_bytes()).unwrap();
     let mut header = [0; 5];
     socket.read_exact(&mut header).unwrap();
     let length = u32::from_le_bytes(header[1..].try_into().unwrap());

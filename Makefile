@@ -65,7 +65,7 @@ bench: ## Measure speed and memory against the ffmpeg command; SECTIONS= chooses
 
 fuzz-media: ## Convert 5,000 damaged files in the sandboxed child; MUTATIONS= and SEED= choose
 	@scripts/setup.sh test
-	cargo test --locked --package media --test mutated -- --mutations=$(or $(MUTATIONS),5000) --seed=$(or $(SEED),1)
+	cargo test --locked --workspace --test mutated -- --mutations=$(or $(MUTATIONS),5000) --seed=$(or $(SEED),1)
 
 # Features that nothing but `crash-cells` and `faults-selfcheck` is built with; `check` reads them.
 CRASH_POINTS = gateway/crashpoints,converter/crashpoints,notification/crashpoints,standalone/crashpoints

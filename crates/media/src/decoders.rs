@@ -17,8 +17,8 @@ pub(crate) enum Decoders {
     Several(Box<Together>),
 }
 
-/// The streams that are wanted where `chosen` is the one that would be taken alone, and where each is heard; how many more
-/// belong to it, but cannot be read together with it.
+/// The streams that are wanted where `chosen` is the one that would be taken alone, and where each is heard; how many
+/// more belong to it, but cannot be read together with it.
 fn wanted(demuxer: &Demuxer, chosen: usize, settings: &Settings) -> (Vec<(usize, Side)>, u32) {
     let alone = vec![(chosen, Side::Both)];
     match &settings.track {

@@ -13,12 +13,13 @@ use ffmpeg_next::format::stream::{Disposition, Stream};
 
 use crate::choice::is_audio;
 use crate::clock::{Clock, Moment, nanoseconds};
+use crate::planner::MOV;
 use crate::{length, raw};
 
 /// Containers that hold a timestamp for every packet, or at least for every page of them, as libav calls them.
 /// Elsewhere timestamps are counted from the sound itself, and know of no gaps.
 const WITH_TIMESTAMPS: [&str; 12] = [
-    "mov,mp4,m4a,3gp,3g2,mj2",
+    MOV,
     "matroska,webm",
     "flv",
     "live_flv",
@@ -31,9 +32,6 @@ const WITH_TIMESTAMPS: [&str; 12] = [
     "rm",
     "wtv",
 ];
-
-/// Of these, the one whose index tells of the picture without it being read.
-const MOV: &str = WITH_TIMESTAMPS[0];
 
 /// A container that counts its timestamps, but from a start that it states.
 const WITH_A_START: &str = "avi";
@@ -75,6 +73,7 @@ impl Extent {
             has_start: has_timestamps || format.name() == WITH_A_START,
             picture: None,
         };
+        // Its index tells of the picture without it being read.
         if has_timestamps && format.name() != MOV {
             let mut pictures = extent.others(demuxer).filter(is_picture);
             extent.picture = pictures.next().map(|picture| Picture {

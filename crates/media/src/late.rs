@@ -11,6 +11,7 @@ use ffmpeg_next::format::context::Input;
 
 use crate::choice::is_audio;
 use crate::decoder::enough_memory;
+use crate::protection::{PROGRAM_STREAM, TRANSPORT_STREAM};
 use crate::watch::Watch;
 use crate::{ConvertError, raw};
 
@@ -24,7 +25,7 @@ const PLACE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Containers that can be read from anywhere, as libav calls them. Elsewhere, as in FLV, what is found after going to a
 /// byte may be anything, and the next packet anywhere.
-const ANYWHERE: [&str; 2] = ["mpeg", "mpegts"];
+const ANYWHERE: [&str; 2] = [PROGRAM_STREAM, TRANSPORT_STREAM];
 
 /// How far to read on after the first sound was met: the other tracks begin at the same time.
 const OTHERS_BYTES: u64 = 1024 * 1024;

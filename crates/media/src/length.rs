@@ -25,8 +25,8 @@ pub(crate) fn stated(demuxer: &Input, stream: &Stream<'_>) -> Option<Duration> {
     of_stream(demuxer, stream).or_else(|| of_container(demuxer))
 }
 
-/// How long a container says that it is. None where it does not: what libav guesses from the bitrate of the first packets
-/// is no length.
+/// How long a container says that it is. None where it does not: what libav guesses from the bitrate of the first
+/// packets is no length.
 pub(crate) fn of_container(demuxer: &Input) -> Option<Duration> {
     let microseconds = u64::try_from(demuxer.duration()).ok()?;
     let of_streams = demuxer
@@ -42,12 +42,10 @@ pub(crate) fn of_container(demuxer: &Input) -> Option<Duration> {
 
 /// How long a container says that a stream is, as above.
 pub(crate) fn of_stream(demuxer: &Input, stream: &Stream<'_>) -> Option<Duration> {
-    let stated = [1..UNKNOWN, UNKNOWN + 1..i64::MAX]
-        .into_iter()
-        .any(|range| range.contains(&stream.duration()));
-    let known = stated && !raw::is_length_guessed(demuxer);
+    let is_stated = stream.duration() > 0 && ![UNKNOWN, i64::MAX].contains(&stream.duration());
+    let is_known = is_stated && !raw::is_length_guessed(demuxer);
     let zero = Moment::of(0, stream.time_base())?;
-    let end = Moment::of(stream.duration(), stream.time_base()).filter(|_| known)?;
+    let end = Moment::of(stream.duration(), stream.time_base()).filter(|_| is_known)?;
     Some(nanoseconds(end.since(zero))).filter(|length| !length.is_zero())
 }
 

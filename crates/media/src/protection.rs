@@ -12,8 +12,8 @@ use crate::raw;
 use crate::reader::Reader;
 
 /// How libav calls the containers that mark scrambled packets.
-const TRANSPORT_STREAM: &str = "mpegts";
-const PROGRAM_STREAM: &str = "mpeg";
+pub(crate) const TRANSPORT_STREAM: &str = "mpegts";
+pub(crate) const PROGRAM_STREAM: &str = "mpeg";
 
 /// How much is looked at for such marks.
 const SCRAMBLED_START_BYTES: usize = 512 * 1024;

@@ -5,14 +5,21 @@
               has no 56 kbit/s"
 )]
 
-use std::ffi::{CStr, CString};
+mod channels;
+mod description;
+
+use std::ffi::CString;
 use std::ptr;
 
 use ffmpeg_next as ff;
 use ffmpeg_next::format::context::{Input, StreamIo};
 use ffmpeg_next::format::stream::{Stream, StreamMut};
-use ffmpeg_next::software::resampling::Context as Resampler;
 use mp3lame_encoder::{BuildError, Builder, ffi as lame};
+
+#[cfg(test)]
+pub(crate) use channels::make_sound_field;
+pub(crate) use channels::{forget_layout, layout, mix_by_matrix, sound_field, usual_layout};
+pub(crate) use description::{attachment, chapters, description, stream_description};
 
 /// Opens a source under a file name, and reads no more of it than the container's own header.
 ///
@@ -79,103 +86,6 @@ pub(crate) fn seek(demuxer: &mut Input, stream_index: usize, timestamp: i64) -> 
     Ok(())
 }
 
-/// The order of a frame's channels, with the places that the binding has no name for; empty where it has none.
-pub(crate) fn layout(frame: &ff::frame::Audio) -> ff::ChannelLayout {
-    // SAFETY: the frame lives as long as its wrapper, which is borrowed.
-    ff::ChannelLayout::from_bits_retain(unsafe { (*frame.as_ptr()).channel_layout })
-}
-
-/// The order that so many channels usually have; empty where there is none.
-pub(crate) fn usual_layout(channels: u16) -> ff::ChannelLayout {
-    // SAFETY: the call computes a number from a number.
-    let bits = unsafe { ff::ffi::av_get_default_channel_layout(i32::from(channels)) };
-    ff::ChannelLayout::from_bits_retain(u64::try_from(bits).unwrap_or(0))
-}
-
-/// Says of a frame that its channels are in no known order, except of a sound field.
-pub(crate) fn forget_layout(frame: &mut ff::frame::Audio) {
-    let is_sound_field = sound_field(frame).is_some();
-    // SAFETY: the frame is borrowed mutably. Its order is none that owns something: libav's decoders make only plain
-    // ones.
-    unsafe {
-        let frame = &mut *frame.as_mut_ptr();
-        frame.channel_layout = 0;
-        if !is_sound_field {
-            frame.ch_layout.order = ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC;
-            frame.ch_layout.u.mask = 0;
-        }
-    }
-}
-
-/// Where a frame's channels are a sound field (Ambisonics): the places of the loudspeakers whose channels follow it. None
-/// where they are no sound field.
-pub(crate) fn sound_field(frame: &ff::frame::Audio) -> Option<ff::ChannelLayout> {
-    // SAFETY: the frame lives as long as its wrapper, which is borrowed; in this order the mask is what is set.
-    let (order, mask) = unsafe { ((*frame.as_ptr()).ch_layout.order, (*frame.as_ptr()).ch_layout.u.mask) };
-    let is_sound_field = order == ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC;
-    is_sound_field.then(|| ff::ChannelLayout::from_bits_retain(mask))
-}
-
-/// Says of a frame that its channels are a sound field, and behind it those of loudspeakers at these places.
-#[cfg(test)]
-pub(crate) fn make_sound_field(frame: &mut ff::frame::Audio, loudspeakers: ff::ChannelLayout) {
-    // SAFETY: the frame is borrowed mutably. Its order was a plain one, which owns nothing.
-    unsafe {
-        let frame = &mut *frame.as_mut_ptr();
-        frame.channel_layout = 0;
-        frame.ch_layout.order = ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC;
-        frame.ch_layout.u.mask = loudspeakers.bits();
-    }
-}
-
-/// Has a resampler take sound of that many channels in no known order, or of a sound field, and mix it by a matrix: for
-/// each output channel in turn, how much of each input channel it gets.
-///
-/// # Errors
-/// libswresample does not take so many, or has no memory; the resampler is then of no more use.
-///
-/// # Panics
-/// The matrix is too short.
-pub(crate) fn mix_by_matrix(
-    resampler: &mut Resampler,
-    channels: u16,
-    sound_field: Option<ff::ChannelLayout>,
-    matrix: &[f64],
-) -> Result<(), ff::Error> {
-    let output = resampler.output().channel_layout;
-    assert!(matrix.len() >= usize::from(channels) * usize::try_from(output.channels()).unwrap_or(usize::MAX));
-    let options = [(c"icl", 0), (c"ich", i64::from(channels))];
-    // SAFETY: the context is valid, and borrowed mutably. It is closed before what it was made for changes, and opened
-    // again after. The layouts are of orders that own nothing, and copied. Of the matrix, as many numbers are read as
-    // there are pairs of an input and an output.
-    let answers = unsafe {
-        let mut output_layout: ff::ffi::AVChannelLayout = std::mem::zeroed();
-        let mut layout = output_layout;
-        ff::ffi::av_channel_layout_from_mask(&raw mut output_layout, output.bits());
-        layout.nb_channels = i32::from(channels);
-        if let Some(loudspeakers) = sound_field {
-            layout.order = ff::ffi::AVChannelOrder::AV_CHANNEL_ORDER_AMBISONIC;
-            layout.u.mask = loudspeakers.bits();
-        }
-        let context = resampler.as_mut_ptr();
-        ff::ffi::swr_close(context);
-        let [layout_of_old, count_of_old] =
-            options.map(|(name, value)| ff::ffi::av_opt_set_int(context.cast(), name.as_ptr(), value, 0));
-        [
-            layout_of_old,
-            count_of_old,
-            ff::ffi::av_opt_set_chlayout(context.cast(), c"ichl".as_ptr(), &raw const layout, 0),
-            ff::ffi::av_opt_set_chlayout(context.cast(), c"ochl".as_ptr(), &raw const output_layout, 0),
-            ff::ffi::swr_set_matrix(context, matrix.as_ptr(), i32::from(channels)),
-            ff::ffi::swr_init(context),
-        ]
-    };
-    match answers.into_iter().find(|answer| *answer < 0) {
-        Some(failed) => Err(ff::Error::from(failed)),
-        None => Ok(()),
-    }
-}
-
 /// Whether the container has this packet only for the decoder's sake, and its sound is to be dropped.
 pub(crate) fn is_discarded(packet: &ff::Packet) -> bool {
     use ff::packet::Ref;
@@ -240,115 +150,6 @@ pub(crate) fn is_length_guessed(demuxer: &Input) -> bool {
     // SAFETY: the context is the demuxer's own, which is borrowed.
     let method = unsafe { (*demuxer.as_ptr()).duration_estimation_method };
     method == ff::ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_BITRATE
-}
-
-/// How many entries of a description are read.
-const MOST_ENTRIES: usize = 2_000;
-
-/// Where a longer value of a description is cut off.
-const MOST_VALUE_BYTES: usize = 256 * 1024;
-
-/// A container's own description of itself: keys and values as they are in the file, of any bytes; at most
-/// [`MOST_ENTRIES`] of at most [`MOST_VALUE_BYTES`].
-pub(crate) fn description(demuxer: &Input) -> Vec<(Vec<u8>, Vec<u8>)> {
-    // SAFETY: the dictionary belongs to the context, which `demuxer` borrows.
-    unsafe { entries((*demuxer.as_ptr()).metadata) }
-}
-
-/// A stream's description, as above.
-pub(crate) fn stream_description(stream: &Stream<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    // SAFETY: the dictionary belongs to the stream, which lives as long as its context, which `stream` borrows.
-    unsafe { entries((*stream.as_ptr()).metadata) }
-}
-
-/// Copies a dictionary, within the bounds above.
-///
-/// # Safety
-/// It is null, or valid and not changed meanwhile.
-unsafe fn entries(dictionary: *const ff::ffi::AVDictionary) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut found = Vec::new();
-    let mut entry = ptr::null_mut();
-    while found.len() < MOST_ENTRIES {
-        // SAFETY: an empty key with this flag gives one entry after the other, beginning with the one after null. An
-        // entry's strings are valid as long as the dictionary is.
-        unsafe {
-            entry = ff::ffi::av_dict_get(dictionary, c"".as_ptr(), entry, ff::ffi::AV_DICT_IGNORE_SUFFIX);
-            let Some(strings) = entry.as_ref() else {
-                break;
-            };
-            let copy = |string| {
-                let bytes = CStr::from_ptr(string).to_bytes();
-                bytes[..bytes.len().min(MOST_VALUE_BYTES)].to_vec()
-            };
-            found.push((copy(strings.key), copy(strings.value)));
-        }
-    }
-    found
-}
-
-/// A chapter as libav has it.
-pub(crate) struct Chapter {
-    /// None where there is none.
-    pub(crate) start: Option<i64>,
-    /// None where the container does not tell it.
-    pub(crate) end: Option<i64>,
-    pub(crate) time_base: ff::Rational,
-    /// At most [`MOST_TITLE_BYTES`], of any kind.
-    pub(crate) title: Option<Vec<u8>>,
-}
-
-/// How many chapters are read.
-const MOST_CHAPTERS: usize = 10_000;
-
-/// Where a longer title of a chapter is cut off.
-const MOST_TITLE_BYTES: usize = 4 * 1024;
-
-/// A container's chapters, at most [`MOST_CHAPTERS`].
-pub(crate) fn chapters(demuxer: &Input) -> Vec<Chapter> {
-    // SAFETY: the context, which `demuxer` borrows, has as many pointers to chapters as it says; they and their
-    // descriptions live as long as it does, and nobody changes them meanwhile.
-    unsafe {
-        let context = &*demuxer.as_ptr();
-        if context.chapters.is_null() {
-            return Vec::new();
-        }
-        let count = usize::try_from(context.nb_chapters).unwrap_or(0).min(MOST_CHAPTERS);
-        let known = |timestamp| Some(timestamp).filter(|timestamp| *timestamp != ff::ffi::AV_NOPTS_VALUE);
-        let chapters = std::slice::from_raw_parts(context.chapters, count).iter();
-        chapters
-            .map(|chapter| Chapter {
-                start: known((**chapter).start),
-                end: known((**chapter).end),
-                time_base: (**chapter).time_base.into(),
-                title: title_in(entries((**chapter).metadata)),
-            })
-            .collect()
-    }
-}
-
-fn title_in(description: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Vec<u8>> {
-    let mut entries = description.into_iter();
-    let (_, mut title) = entries.find(|(key, _)| key.eq_ignore_ascii_case(b"title"))?;
-    title.truncate(MOST_TITLE_BYTES);
-    Some(title)
-}
-
-/// What is attached to a file as this stream, as the file holds it: a picture, or a file of another kind. None for
-/// other streams, and for the pictures of chapters.
-pub(crate) fn attachment<'a>(stream: &'a Stream<'_>) -> Option<&'a [u8]> {
-    // SAFETY: the packet and the parameters belong to the stream, which lives as long as its context, which `stream`
-    // borrows; the data of both is null or as long as they say.
-    unsafe {
-        let stream = &*stream.as_ptr();
-        let (packet, parameters) = (&stream.attached_pic, &*stream.codecpar);
-        let is_of_a_chapter = stream.disposition & ff::ffi::AV_DISPOSITION_TIMED_THUMBNAILS != 0;
-        let (data, length) = match parameters.codec_type {
-            ff::ffi::AVMediaType::AVMEDIA_TYPE_ATTACHMENT => (parameters.extradata, parameters.extradata_size),
-            _ => (packet.data, packet.size),
-        };
-        let length = usize::try_from(length).ok()?;
-        (!data.is_null() && !is_of_a_chapter).then(|| std::slice::from_raw_parts(data, length))
-    }
 }
 
 /// Makes the demuxer skip the stream's data, where the container allows without reading it.
@@ -487,7 +288,7 @@ pub(crate) fn audio_decoders() -> Vec<String> {
         while let Some(codec) = ff::ffi::av_codec_iterate(&raw mut next).as_ref() {
             let is_decoder = ff::ffi::av_codec_is_decoder(codec) != 0;
             if is_decoder && codec.type_ == ff::ffi::AVMediaType::AVMEDIA_TYPE_AUDIO {
-                names.push(CStr::from_ptr(codec.name).to_string_lossy().into_owned());
+                names.push(std::ffi::CStr::from_ptr(codec.name).to_string_lossy().into_owned());
             }
         }
     }

@@ -410,8 +410,8 @@ impl Track {
         self.begin.map(|begin| begin.after(position))
     }
 
-    /// Finds out where a decoded frame belongs. `earliest` is where the first of the tracks begins so far, `furthest` up
-    /// to where any of them has come.
+    /// Finds out where a decoded frame belongs. `earliest` is where the first of the tracks begins so far, `furthest`
+    /// up to where any of them has come.
     fn place(
         &mut self,
         frame: &frame::Audio,

@@ -106,8 +106,8 @@ impl fmt::Display for Verdict {
                 start.as_secs_f64()
             ),
             Self::EmptyAudio => f.write_str(
-                "The file has a sound track with nothing in it, and so no sound. Check that the microphone or the sound was \
-                 switched on when it was recorded or exported.",
+                "The file has a sound track with nothing in it, and so no sound. Check that the microphone or the \
+                 sound was switched on when it was recorded or exported.",
             ),
             Self::UnsupportedAudio { kind } => write!(
                 f,
@@ -115,8 +115,8 @@ impl fmt::Display for Verdict {
                  MP3 or Opus sound."
             ),
             Self::Protected => f.write_str(
-                "The file is protected against copying (DRM), and its sound cannot be converted. Only whoever sold or lent \
-                 it can give it without the protection.",
+                "The file is protected against copying (DRM), and its sound cannot be converted. Only whoever sold or \
+                 lent it can give it without the protection.",
             ),
             Self::Damaged => f.write_str(
                 "The file is damaged or incomplete: no sound could be read from it. Check that it plays, and send it \

@@ -3,6 +3,7 @@
 //! libav has given many of them common names (`WM/AlbumArtist` and `aART` are `album_artist`), but not all, and those
 //! of free fields it hands on as they are. Of several names of one thing the first that is there counts.
 
+use super::NO_LANGUAGE;
 use crate::language;
 
 /// Something that has a frame of its own in ID3v2.3.
@@ -184,7 +185,7 @@ impl Entry {
 /// The language that the end of a name means; "sort" and "url" are none.
 fn language_suffix(suffix: &str) -> Option<[u8; 3]> {
     match suffix {
-        "und" | "xxx" => Some(*b"XXX"),
+        "und" | "xxx" => Some(NO_LANGUAGE),
         _ => language::code(suffix).filter(|_| language::is_listed(suffix)),
     }
 }

@@ -97,8 +97,8 @@ fn with_attachments(folder: &Path, tracks: usize) -> std::path::PathBuf {
     let attachments: String = (0..70).map(attach).collect();
     ffmpeg(
         &format!(
-            "-f lavfi -i testsrc2=size=64x48:rate=10:duration=1 -f lavfi -i aevalsrc={LADDER}:s=48000:d=1 -i {} -map 0 {} \
-             -map 2 -c:v mpeg4 -c:a aac {attachments}",
+            "-f lavfi -i testsrc2=size=64x48:rate=10:duration=1 -f lavfi -i aevalsrc={LADDER}:s=48000:d=1 -i {} \
+             -map 0 {} -map 2 -c:v mpeg4 -c:a aac {attachments}",
             words.display(),
             "-map 1 ".repeat(tracks)
         ),

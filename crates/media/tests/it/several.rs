@@ -402,7 +402,8 @@ fn a_left_and_a_right_track_too_far_apart_to_wait_for_each_other_are_not_read_to
 #[test]
 fn a_track_on_a_clock_of_its_own_begins_with_the_others() {
     let folder = tempfile::tempdir().unwrap();
-    // Two programmes of one broadcast, which began an hour apart by their own clocks. The third file has the table of both.
+    // Two programmes of one broadcast, which began an hour apart by their own clocks. The third file has the table of
+    // both.
     let made = |name: &str, arguments: &str| {
         let path = folder.path().join(name);
         ffmpeg(arguments, &path);

@@ -112,7 +112,8 @@ fn a_windows_file_with_a_licence_is_protected() {
         let length = contents.len() as u64 + 24;
         [&kind.to_be_bytes() as &[u8], &length.to_le_bytes(), &contents].concat()
     };
-    // Content Encryption Object and Extended Content Encryption Object of the ASF specification, sections 3.14 and 3.15.
+    // Content Encryption Object and Extended Content Encryption Object of the ASF specification, sections 3.14 and
+    // 3.15.
     let (four, five) = (4_u32.to_le_bytes(), 5_u32.to_le_bytes());
     let texts: [&[u8]; 8] = [&four, b"none", &four, b"DRM\0", &five, b"key1\0", &five, b"http\0"];
     let licence = object(0xfbb31122_23bdd211_b4b700a0_c955fc6e, &texts);

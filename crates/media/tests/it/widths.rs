@@ -199,8 +199,8 @@ fn the_widths_count_in_every_container_that_tells_both() {
     ] {
         let path = folder.path().join("wide").with_extension(extension);
         ffmpeg(
-            "-f lavfi -i aevalsrc=0.4*sin(2*PI*t*(300+100*floor(2*t)))|0.4*sin(2*PI*t*(300+100*floor(2*t))):s=48000:d=1 \
-             -c:a pcm_s32le",
+            "-f lavfi -i aevalsrc=0.4*sin(2*PI*t*(300+100*floor(2*t)))|0.4*sin(2*PI*t*(300+100*floor(2*t)))\
+             :s=48000:d=1 -c:a pcm_s32le",
             &path,
         );
         let mut bytes = fs::read(&path).unwrap();
